@@ -1,0 +1,1 @@
+//! RustDesk connector: opens sessions to hosts by id or address.

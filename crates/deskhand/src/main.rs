@@ -1,0 +1,3 @@
+//! See and operate any remote machine: for AI models, people and scripts.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Rendezvous (ID) server and relay, embeddable: `Server::spawn(config) -> Handle`.
+
+pub mod relay;

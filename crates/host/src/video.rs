@@ -1,0 +1,1 @@
+//! From captured pictures to encoded packets for every viewer.

@@ -1,0 +1,1 @@
+//! How a client finds a path to a peer: hbbs, punching, relay.

@@ -1,0 +1,1 @@
+//! A session as the controlled side sees it.

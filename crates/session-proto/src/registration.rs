@@ -1,0 +1,1 @@
+//! How a host keeps itself known to hbbs.

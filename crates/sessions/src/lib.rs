@@ -1,0 +1,1 @@
+//! Live sessions by handle: pictures, waiting, typing.
