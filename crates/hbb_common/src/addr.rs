@@ -72,7 +72,9 @@ pub fn split_host_port(text: &str, default_port: u16) -> Option<(String, u16)> {
         return Some((ip.to_string(), port));
     }
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && !host.contains(':') => Some((host.into(), port.parse().ok()?)),
+        Some((host, port)) if !host.is_empty() && !host.contains(':') => {
+            Some((host.into(), port.parse().ok()?))
+        }
         Some(_) => None,
         None if text.is_empty() => None,
         None => Some((text.into(), default_port)),

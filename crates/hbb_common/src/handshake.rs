@@ -150,7 +150,9 @@ mod tests {
             client_handshake(&signed_id, &host().public(), ID, &[4; 32], [5; 32]).expect("verifies");
         assert_eq!(
             answer.symmetric_value,
-            hex("93fa81622980fb477a8821a093ccbc8ba1413de7db32fbf8778fc00432715bb3ac31429d76c4877c321cf1199c76f7c8")
+            hex(
+                "93fa81622980fb477a8821a093ccbc8ba1413de7db32fbf8778fc00432715bb3ac31429d76c4877c321cf1199c76f7c8"
+            )
         );
         assert_eq!(&framed(Union::PublicKey(answer.clone()))[..6], hex("590122540a20"));
         match handshake.finish(&answer) {

@@ -128,7 +128,8 @@ pub fn is_plain(public: &PublicKey) -> bool {
 }
 
 fn lenient() -> engine::GeneralPurpose {
-    let config = engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent);
+    let config =
+        engine::GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent);
     engine::GeneralPurpose::new(&alphabet::STANDARD, config)
 }
 
@@ -244,7 +245,10 @@ mod tests {
         let want = ServerConfiguration { host: "192.0.2.1".into(), key: "K".into(), ..Default::default() };
         assert_eq!(ServerConfiguration::from_text(text), Ok(want.clone()));
         assert_eq!(ServerConfiguration::from_text(&want.to_text()), Ok(want.clone()));
-        assert_eq!(ServerConfiguration::from_text(&format!("rustdesk://config/{}", want.to_text())), Ok(want));
+        assert_eq!(
+            ServerConfiguration::from_text(&format!("rustdesk://config/{}", want.to_text())),
+            Ok(want)
+        );
         assert_eq!(ServerConfiguration::from_text("nonsense"), Err(KeyError::NotAConfiguration));
     }
 }

@@ -178,9 +178,13 @@ mod tests {
         text.parse()
     }
 
-    fn id(id: &str, force_relay: bool, server: Option<(&str, Option<&str>)>) -> Result<PeerAddress, ParseError> {
-        let server = server
-            .map(|(address, key)| ServerAddress { address: address.into(), key: key.map(Into::into) });
+    fn id(
+        id: &str,
+        force_relay: bool,
+        server: Option<(&str, Option<&str>)>,
+    ) -> Result<PeerAddress, ParseError> {
+        let server =
+            server.map(|(address, key)| ServerAddress { address: address.into(), key: key.map(Into::into) });
         Ok(PeerAddress::Id(IdAddress { id: id.into(), force_relay, server }))
     }
 

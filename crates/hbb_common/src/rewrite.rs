@@ -137,7 +137,8 @@ mod tests {
         .unwrap();
 
         let message = RendezvousMessage::decode(edited.clone()).unwrap();
-        let want = RelayResponse { union: Some(relay_response::Union::Pk("signed".into())), ..Default::default() };
+        let want =
+            RelayResponse { union: Some(relay_response::Union::Pk("signed".into())), ..Default::default() };
         assert_eq!(message.union, Some(Union::RelayResponse(want)));
         let inner = Fields::decode(Fields::decode(edited).unwrap().bytes(19).unwrap().clone()).unwrap();
         assert_eq!(inner.bytes(78).unwrap(), "from the future");

@@ -22,20 +22,31 @@ pub trait Connector: Send + Sync {
 pub enum SessionState {
     Connecting,
     /// The peer wants a password, or another one.
-    AwaitingPassword { wrong: bool },
-    Awaiting2fa { wrong: bool },
+    AwaitingPassword {
+        wrong: bool,
+    },
+    Awaiting2fa {
+        wrong: bool,
+    },
     /// A person at the peer has to accept.
     AwaitingApproval,
     /// The peer wants a user of its operating system first.
-    AwaitingOsLogin { message: String },
+    AwaitingOsLogin {
+        message: String,
+    },
     /// Logged in, but the peer has no screen to show.
     NoDisplay,
     /// Logged in and pictures arrive.
     Ready,
     /// Alive, but the peer is slow to answer.
-    Degraded { silent_for: Duration },
+    Degraded {
+        silent_for: Duration,
+    },
     /// The connection was lost and is being made again.
-    Reconnecting { attempt: u32, reason: String },
+    Reconnecting {
+        attempt: u32,
+        reason: String,
+    },
     /// Over; it does not come back.
     Closed(RemoteError),
 }

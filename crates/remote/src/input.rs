@@ -89,16 +89,35 @@ pub enum NamedKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Moves the pointer there.
-    Move { display: DisplayId, to: Point },
+    Move {
+        display: DisplayId,
+        to: Point,
+    },
     /// Presses a button where the pointer is; `held` are modifiers held for it.
-    ButtonDown { button: Button, held: Vec<Modifier> },
-    ButtonUp { button: Button },
+    ButtonDown {
+        button: Button,
+        held: Vec<Modifier>,
+    },
+    ButtonUp {
+        button: Button,
+    },
     /// Turns the wheel by notches: `x` positive to the right, `y` positive downwards.
-    Scroll { x: i32, y: i32, held: Vec<Modifier> },
+    Scroll {
+        x: i32,
+        y: i32,
+        held: Vec<Modifier>,
+    },
     /// Presses and releases a key with modifiers held.
-    Press { key: Key, held: Vec<Modifier> },
-    KeyDown { key: Key },
-    KeyUp { key: Key },
+    Press {
+        key: Key,
+        held: Vec<Modifier>,
+    },
+    KeyDown {
+        key: Key,
+    },
+    KeyUp {
+        key: Key,
+    },
     /// Types text, whatever the layout. Line breaks and tabs are keys to the driver.
     Text(String),
 }

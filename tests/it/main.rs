@@ -1,0 +1,4 @@
+//! Every behaviour that crosses a crate, as one binary.
+
+mod layering;
+mod recordings;
