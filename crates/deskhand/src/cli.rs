@@ -1,0 +1,218 @@
+//! What the command line accepts.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// See and operate any remote machine: for AI models, people and scripts.
+#[derive(Debug, Parser)]
+#[command(name = "deskhand", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to log: a level, or levels by module ("warn,client=debug").
+    #[arg(long, global = true, env = "DESKHAND_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: String,
+
+    /// How to write log lines, to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show everything on this machine: a rendezvous, a host with a real desktop, and an MCP client at work.
+    Demo(DemoArgs),
+    /// Serve MCP over standard input and output.
+    Mcp(McpArgs),
+    /// Call tools from the shell, in order, over one set of sessions.
+    Call(CallArgs),
+    /// Share this machine's screen with RustDesk clients and Deskhand.
+    Host(HostArgs),
+    /// Run a rendezvous (ID) server and relay, also for stock RustDesk programs.
+    Rendezvous(RendezvousArgs),
+    /// Measure, as JSON lines.
+    Bench(crate::bench::BenchArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Stop after one round, with exit code 0 if the typed text was proved to arrive and to be seen.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Where the pictures go.
+    #[arg(long, value_name = "DIR", default_value = "deskhand-demo")]
+    pub out: PathBuf,
+
+    /// Size of the virtual desktop.
+    #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
+    pub virtual_size: remote::Size,
+}
+
+/// Where peers are looked up, and which machines have names.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConnectionArgs {
+    /// Configuration file (TOML). Without it: $DESKHAND_CONFIG, else deskhand/config.toml in the user's
+    /// configuration folder, if there.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Rendezvous server for peers named by id.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server: Option<String>,
+
+    /// That server's public key.
+    #[arg(long, value_name = "KEY", requires = "server")]
+    pub key: Option<String>,
+
+    /// Where pinned peer keys are kept.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+
+    /// Tools to offer: toolset names separated by commas, or "all".
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub toolsets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+
+    /// Print results as JSON, one object a line, instead of text.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where pictures are written.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+
+    /// A tool's name, then its arguments as a JSON object; again for the next call. The object may be
+    /// left out where a tool needs none.
+    #[arg(value_name = "TOOL [JSON]", required = true)]
+    pub calls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// Rendezvous server to register with.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server: Option<String>,
+
+    /// That server's public key.
+    #[arg(long, value_name = "KEY", requires = "server")]
+    pub key: Option<String>,
+
+    /// Relay to use, whatever the server announces.
+    #[arg(long, value_name = "HOST[:PORT]", requires = "server")]
+    pub relay: Option<String>,
+
+    /// The id to be known by. Without it one is chosen once and kept.
+    #[arg(long)]
+    pub id: Option<String>,
+
+    /// File whose first line is the password that lets clients in.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: PathBuf,
+
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+
+    /// Also accept clients directly on this TCP port; such sessions are not encrypted by the protocol.
+    #[arg(long, value_name = "N")]
+    pub direct_port: Option<u16>,
+
+    /// Where identity and password hash are kept.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct ScreenArgs {
+    /// Share this X display. The default is $DISPLAY.
+    #[arg(long, value_name = ":N")]
+    pub display: Option<String>,
+
+    /// Start a virtual X display of this size and share it.
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    pub r#virtual: Option<remote::Size>,
+
+    /// Share a built-in interactive picture; needs no X server.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub screen: Option<BuiltInScreen>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BuiltInScreen {
+    TestCard,
+}
+
+#[derive(Debug, Args)]
+pub struct RendezvousArgs {
+    /// Where the key and the database are kept.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Addresses to listen on; may be given several times. The default is every address.
+    #[arg(long, value_name = "IP")]
+    pub listen: Vec<IpAddr>,
+
+    /// Rendezvous port; NAT test is one below, relay one above, WebSocket two and three above. 0 picks free
+    /// ones.
+    #[arg(long, default_value_t = hbb_common::defaults::RENDEZVOUS_PORT)]
+    pub port: u16,
+
+    /// Secret key file in the form of hbbs's id_ed25519; made if there is none.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Relay addresses to announce to clients; without it they use this machine's.
+    #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
+    pub relay: Vec<String>,
+
+    /// An existing hbbs database (db_v2.sqlite3) whose peers are taken over.
+    #[arg(long, value_name = "FILE")]
+    pub import: Option<PathBuf>,
+}
+
+/// `WIDTHxHEIGHT`, within what an X server takes.
+fn parse_size(text: &str) -> Result<remote::Size, String> {
+    let wrong = || format!("{text:?} is no size; write it like 1280x800");
+    let (width, height) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
+    let parse = |side: &str| side.trim().parse::<u32>().ok().filter(|n| (16..=16_384).contains(n)).ok_or_else(wrong);
+    Ok(remote::Size::new(parse(width)?, parse(height)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("1280x800"), Ok(remote::Size::new(1280, 800)));
+        for wrong in ["", "x", "1280", "1280x", "0x5", "99999x5", "axb"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
