@@ -1,6 +1,16 @@
-//! Harness shared by the integration tests: recordings of real RustDesk programs, and where things are.
+//! Harness shared by the integration tests: recordings of real RustDesk programs, the independent Python
+//! peer, child processes, desktops, addresses, and where things are.
 
+pub mod desktop;
+pub mod net;
+pub mod process;
+pub mod pyref;
 pub mod recording;
+pub mod wait;
+
+pub use desktop::Desktop;
+pub use process::Child;
+pub use wait::{eventually, eventually_async};
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +19,29 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
+/// The repository.
+pub fn repository() -> PathBuf {
+    root().parent().expect("tests/ is in the repository").to_path_buf()
+}
+
 /// `tests/recordings`.
 pub fn recordings() -> PathBuf {
     root().join("recordings")
+}
+
+/// The message definitions, for peers that compile them themselves.
+pub fn protos() -> PathBuf {
+    repository().join("crates/hbb_common/proto")
+}
+
+/// The Python that has what `tests/pyref/requirements.txt` names: the environment variable
+/// `DESKHAND_TEST_PYTHON`, else the repository's `.venv`.
+///
+/// # Panics
+/// If there is none: `tests/setup.sh` makes it.
+pub fn python() -> PathBuf {
+    let python = std::env::var_os("DESKHAND_TEST_PYTHON")
+        .map_or_else(|| repository().join(".venv/bin/python"), PathBuf::from);
+    assert!(python.is_file(), "{} is missing: run tests/setup.sh", python.display());
+    python
 }
