@@ -45,3 +45,15 @@ pub fn python() -> PathBuf {
     assert!(python.is_file(), "{} is missing: run tests/setup.sh", python.display());
     python
 }
+
+/// The `deskhand` program of the build this test belongs to.
+///
+/// # Panics
+/// If it has not been built: `cargo build -p deskhand`, which `make test` does.
+pub fn deskhand() -> PathBuf {
+    let test = std::env::current_exe().expect("the test binary has a path");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let program = profile.join("deskhand");
+    assert!(program.is_file(), "{} is missing: cargo build -p deskhand", program.display());
+    program
+}

@@ -1,6 +1,7 @@
 //! Child processes that end with the value that stands for them.
 
 use crate::wait::{eventually, eventually_async};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -134,8 +135,11 @@ impl Child {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        // It may have ended already, which is what most signals are for.
-        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), signal);
+        match kill(Pid::from_raw(self.child.id().cast_signed()), signal) {
+            // Already gone, which is what most signals are for.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(e) => panic!("{}: {e}", self.name),
+        }
     }
 
     /// Ends it as a drop does, and says how it took it.
@@ -163,7 +167,8 @@ impl Drop for Child {
         if std::thread::panicking() {
             for name in ["stdout", "stderr"] {
                 let text = self.text(name);
-                let from = text.floor_char_boundary(text.len().saturating_sub(SHOWN));
+                let from = (text.len().saturating_sub(SHOWN)..).find(|at| text.is_char_boundary(*at));
+                let from = from.unwrap_or_default();
                 eprintln!("--- {} of {} ({status})\n{}", name, self.name, &text[from..]);
             }
         }

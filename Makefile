@@ -1,0 +1,52 @@
+# Each target installs what it needs first (tests/setup.sh) and can be run again at any time.
+
+# On NixOS everything runs inside the flake's dev shell.
+ifneq ($(wildcard /etc/NIXOS),)
+ifndef IN_NIX_SHELL
+IN := nix develop --command
+endif
+endif
+
+CARGO := $(IN) cargo
+SETUP := $(IN) tests/setup.sh
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test fmt lint bench fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a server, a host with a real desktop and an MCP client on loopback, and the pictures they make
+	$(SETUP) demo
+	$(CARGO) run --locked --release -p deskhand -- demo
+
+test: lint ## everything CI checks: formatting, lints, documentation, licences, all tests
+	$(CARGO) build --locked -p deskhand
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check bans licenses sources; \
+	fi
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) test --locked --workspace --doc --quiet && \
+		$(CARGO) nextest run --locked --workspace --profile $(if $(CI),ci,default); \
+	else \
+		$(CARGO) test --locked --workspace --no-fail-fast; \
+	fi
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+lint: ## formatting, clippy and documentation, all without a warning
+	$(SETUP)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+
+bench: ## measure against the budgets; exit status 1 when one is missed
+	$(SETUP)
+	$(CARGO) run --locked --release -p deskhand -- bench --check
+
+fuzz: ## feed every parser with mutated input, FUZZ_SECONDS=60 each
+	$(SETUP)
+	$(CARGO) run --locked --release -p deskhand-tests --bin deskhand-fuzz -- --seconds $(FUZZ_SECONDS)

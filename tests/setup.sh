@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Installs what building and testing Deskhand needs besides Rust, and only what is missing.
+#
+#   tests/setup.sh        everything, for `make test`
+#   tests/setup.sh demo   without what only the tests need, for `make demo`
+#
+# Debian and Ubuntu packages come from apt (with sudo unless root); the tests' Python packages go to
+# .venv in the repository. Safe to run again: it then only looks.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+what=${1:-test}
+case $what in demo | test) ;; *) fail "unknown argument '$what'; see the first lines of $0" ;; esac
+
+packages=(
+  build-essential # C and C++ of the bundled SQLite, OpenH264, dav1d, zstd and libjpeg-turbo
+  cmake           # libjpeg-turbo's build
+  meson           # dav1d's build
+  ninja-build     # dav1d's build
+  nasm            # the assembly of OpenH264, dav1d and libjpeg-turbo; much slower without
+  pkg-config      # finds libvpx
+  libvpx-dev      # VP8 and VP9
+  xvfb            # an X11 display where there is no screen
+  openbox         # its window manager
+  xterm           # something to see on it
+  xauth           # access to it for its owner only
+)
+if [[ $what == test ]]; then
+  packages+=(
+    python3         # the independent peer of tests/pyref
+    python3-venv    # its packages
+    x11-utils       # xprop, xwininfo, xev: what the X server says
+    x11-xserver-utils # xrandr, xset: changing it
+    xdotool         # input and pointer as an X client sees them
+    xclip           # the clipboard as an X client sees it
+    iproute2        # addresses inside a test's own network namespace
+  )
+fi
+
+installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}"; do
+    installed "$package" || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  local root=()
+  if ((EUID)); then
+    command -v sudo >/dev/null ||
+      fail "as root, please: apt-get install --no-install-recommends ${missing[*]}"
+    root=(sudo)
+  fi
+  say "installing ${missing[*]}"
+  local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+  "${apt[@]}" update
+  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+}
+
+system() {
+  if [[ -n ${IN_NIX_SHELL:-} ]]; then
+    return 0 # the flake's dev shell brings them
+  elif [[ -e /etc/NIXOS ]]; then
+    fail "on NixOS: nix develop, and again in there"
+  elif command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+    install_packages
+  else
+    say "no apt here: the equivalents of these Debian packages are taken to be installed:"
+    say "  ${packages[*]}"
+  fi
+}
+
+rust() {
+  command -v cargo >/dev/null || fail "Rust is missing: https://rustup.rs"
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  found=$(rustc --version | cut -d' ' -f2)
+  [[ $(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1) == "$wanted" ]] ||
+    fail "Rust $found is too old, $wanted or newer is needed: rustup update"
+}
+
+# Made anew when the requirements change.
+venv() {
+  local made=.venv/requirements.txt python
+  cmp -s tests/pyref/requirements.txt "$made" && [[ -x .venv/bin/python ]] && return 0
+  for python in python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      say "installing the Python packages of tests/pyref into .venv"
+      rm -rf .venv
+      "$python" -m venv .venv
+      .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/pyref/requirements.txt
+      cp tests/pyref/requirements.txt "$made"
+      return 0
+    fi
+  done
+  fail "Python 3.11 or newer with venv is needed"
+}
+
+system
+rust
+if [[ $what == test && -z ${DESKHAND_TEST_PYTHON:-} ]]; then
+  venv
+fi
