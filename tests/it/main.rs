@@ -1,6 +1,9 @@
 //! Every behaviour that crosses a crate, as one binary.
 
+#![expect(clippy::unwrap_used, reason = "in a test, also in the functions beside it, a panic is the report")]
+
 mod dependencies;
 mod layering;
 mod pyref;
 mod recordings;
+mod wire;

@@ -1,7 +1,8 @@
 //! Reads `.rdrec` files: what real RustDesk programs sent, byte for byte. `tests/recordings/README.md`
 //! says what each one holds.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+use hbb_common::packet::{Deframer, MAX_PAYLOAD};
 use serde_json::Value;
 use std::path::Path;
 
@@ -61,4 +62,51 @@ impl Recording {
         let pieces = self.entries.iter().filter(|e| e.direction == direction);
         pieces.flat_map(|e| e.bytes.iter().copied()).collect()
     }
+    /// The packets of one direction of a `tcp` recording.
+    ///
+    /// # Panics
+    /// If the stream is not made of whole packets.
+    pub fn packets(&self, direction: u8) -> Vec<Bytes> {
+        cut(&self.stream(direction))
+    }
+}
+
+/// The packets of a byte stream.
+///
+/// # Panics
+/// If it is not made of whole packets.
+pub fn cut(stream: &[u8]) -> Vec<Bytes> {
+    let mut deframer = Deframer::new(MAX_PAYLOAD);
+    deframer.extend(stream);
+    let packets = std::iter::from_fn(|| deframer.next_packet().expect("a packet")).collect();
+    assert_eq!(deframer.pending(), 0, "bytes behind the last packet");
+    packets
+}
+
+/// The payloads of the binary messages of one direction of a WebSocket connection, behind its HTTP head.
+///
+/// # Panics
+/// If the stream is not a WebSocket connection of whole, unfragmented messages.
+pub fn websocket_messages(stream: &[u8]) -> Vec<Bytes> {
+    let head = stream.windows(4).position(|w| w == b"\r\n\r\n").expect("the end of the HTTP head");
+    let mut rest = Bytes::copy_from_slice(&stream[head + 4..]);
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        let opcode = rest.get_u8();
+        let second = rest.get_u8();
+        let len = match second & 0x7f {
+            126 => usize::from(rest.get_u16()),
+            127 => usize::try_from(rest.get_u64()).expect("a length"),
+            short => usize::from(short),
+        };
+        let mask = if second & 0x80 == 0 { vec![0; 4] } else { rest.split_to(4).to_vec() };
+        let payload: Bytes =
+            rest.split_to(len).iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        match opcode {
+            0x82 => messages.push(payload),
+            0x88..=0x8a => {} // close, ping, pong
+            other => panic!("WebSocket frame {other:#x}"),
+        }
+    }
+    messages
 }
