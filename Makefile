@@ -9,6 +9,8 @@ endif
 
 CARGO := $(IN) cargo
 SETUP := $(IN) tests/setup.sh
+# Without a person at a terminal the demo ends by itself.
+DEMO_FLAGS ?= $(shell test -t 0 || echo --once)
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
 
@@ -20,7 +22,7 @@ help: ## this list
 
 demo: ## a server, a host with a real desktop and an MCP client on loopback, and the pictures they make
 	$(SETUP) demo
-	$(CARGO) run --locked --release -p deskhand -- demo
+	$(CARGO) run --locked --release -p deskhand -- demo $(DEMO_FLAGS)
 
 test: lint ## everything CI checks: formatting, lints, documentation, licences, all tests
 	$(CARGO) build --locked -p deskhand
