@@ -1,10 +1,25 @@
 //! Video codecs: VP8, VP9 (libvpx), AV1 (dav1d), H.264 (openh264) to pictures, and the host's encoders.
 //!
 //! The only crate with video FFI. Decoders keep the newest picture in the codec library's own memory;
-//! planes are copied when somebody asks.
+//! planes are copied when somebody asks. Packets come from the peer, so a [`Decoder`] reads how large their
+//! pictures are before a library allocates anything, and starts afresh after damage.
 
-use bytes::Bytes;
-use remote::{Frame, Size, VideoCodec};
+mod av1;
+mod decoder;
+mod encoder;
+mod h264;
+mod h264_encoder;
+mod headers;
+mod picture;
+mod raw_picture;
+mod vpx;
+mod vpx_encoder;
+
+pub use decoder::Decoder;
+pub use encoder::{Encoder, EncoderConfig, Packet};
+pub use picture::{Chroma, I420Buffer, Picture, TooFewPixels, bgrx_to_i420};
+
+use remote::{Size, VideoCodec};
 
 /// Why a codec refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,88 +37,12 @@ pub enum CodecError {
     Encode { codec: VideoCodec, reason: String },
 }
 
-/// How much colour a picture has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chroma {
-    /// Halved both ways, rounding up.
-    I420,
-    I444,
+/// What [`Decoder::new`] takes, the cheapest to decode for its quality first.
+pub fn decoders() -> &'static [VideoCodec] {
+    &[VideoCodec::Vp9, VideoCodec::Av1, VideoCodec::Vp8, VideoCodec::H264]
 }
 
-/// A picture in the decoder's memory.
-#[derive(Debug, Clone, Copy)]
-pub struct Picture<'a> {
-    pub size: Size,
-    pub chroma: Chroma,
-    /// Y, U, V: samples and bytes from one row to the next.
-    pub planes: [(&'a [u8], usize); 3],
-}
-
-impl Picture<'_> {
-    /// A copy that outlives the decoder's next call.
-    pub fn to_frame(&self) -> Frame {
-        todo!()
-    }
-}
-
-/// Decodes one stream of packets.
-#[derive(Debug)]
-pub struct Decoder {}
-
-impl Decoder {
-    /// Pictures over `limit` pixels are refused before memory is spent on them.
-    pub fn new(_codec: VideoCodec, _limit: u64) -> Result<Self, CodecError> {
-        todo!()
-    }
-
-    /// Feeds one packet; `true` if there is a new picture.
-    pub fn decode(&mut self, _packet: &[u8]) -> Result<bool, CodecError> {
-        todo!()
-    }
-
-    /// The newest picture.
-    pub fn picture(&self) -> Option<Picture<'_>> {
-        todo!()
-    }
-}
-
-/// What an encoder is made for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EncoderConfig {
-    pub codec: VideoCodec,
-    pub size: Size,
-    /// Pictures a second that the rate control reckons with.
-    pub fps: u32,
-    pub kbit_per_second: u32,
-}
-
-/// One encoded packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packet {
-    pub data: Bytes,
-    pub key: bool,
-}
-
-/// Encodes pictures of one size for realtime.
-#[derive(Debug)]
-pub struct Encoder {}
-
-impl Encoder {
-    pub fn new(_config: &EncoderConfig) -> Result<Self, CodecError> {
-        todo!()
-    }
-
-    /// Encodes a picture given as I420 planes; the rate control may drop it (no packet).
-    pub fn encode(
-        &mut self,
-        _planes: [(&[u8], usize); 3],
-        _pts_ms: i64,
-        _force_key: bool,
-    ) -> Result<Vec<Packet>, CodecError> {
-        todo!()
-    }
-
-    pub fn set_rate(&mut self, _kbit_per_second: u32, _fps: u32) -> Result<(), CodecError> {
-        todo!()
-    }
+/// What [`Encoder::new`] takes, best first.
+pub fn encoders() -> &'static [VideoCodec] {
+    &[VideoCodec::Vp9, VideoCodec::Vp8, VideoCodec::H264]
 }
