@@ -52,7 +52,7 @@ pub struct CursorShape {
 }
 
 /// The pointer as last reported by the peer or moved by us.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// On which display and where on it; `None` until known.
     pub position: Option<(DisplayId, Point)>,

@@ -32,6 +32,8 @@ pub enum RemoteError {
     Refused(String),
     #[error("the peer does not allow it: {0:?} is switched off there")]
     PermissionDenied(Permission),
+    #[error("a window with higher rights is in front; input does not reach it")]
+    ElevatedWindow,
     #[error("the peer has no display {0}")]
     NoSuchDisplay(DisplayId),
     #[error("the peer has no display")]
@@ -64,6 +66,7 @@ impl RemoteError {
             Self::SecondFactorNeeded => "needs_2fa",
             Self::TooManyAttempts(_) => "rate_limited",
             Self::PermissionDenied(_) => "permission_denied_by_peer",
+            Self::ElevatedWindow => "elevated_window",
             Self::NoSuchDisplay(_) | Self::Invalid(_) => "invalid_argument",
             Self::NoDisplay => "no_display",
             Self::UnsupportedByPeer(_) => "unsupported_by_peer",
