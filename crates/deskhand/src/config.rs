@@ -4,8 +4,9 @@ use crate::cli::ConnectionArgs;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use remote::target::Quality;
-use remote::{Secret, Target, VideoCodec};
+use remote::{Target, VideoCodec};
 use serde::Deserialize;
+use sessions::{SecretRef, TargetEntry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,9 @@ pub struct TargetSection {
     pub quality: Quality,
     #[serde(default)]
     pub tags: Vec<String>,
+    /// What the machine is for; shown to models.
+    #[serde(default)]
+    pub description: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -69,27 +73,6 @@ pub enum ConfigError {
     Missing(PathBuf),
     #[error("{0}")]
     Invalid(Box<figment::Error>),
-    #[error("password of target {target:?}: {source}")]
-    Password { target: String, source: SecretFileError },
-}
-
-/// Why a secret could not be read from its file.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretFileError {
-    #[error("{path} can not be read: {source}")]
-    Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{0} is empty; its first line has to be the secret")]
-    Empty(PathBuf),
-}
-
-/// The first line of a file, without its line ending.
-pub fn read_secret(path: &Path) -> Result<Secret, SecretFileError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SecretFileError::Unreadable { path: path.into(), source })?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-        _ => Err(SecretFileError::Empty(path.into())),
-    }
 }
 
 impl Config {
@@ -122,26 +105,24 @@ impl Config {
         Ok(folder.map(|f| f.join("deskhand/config.toml")).filter(|path| path.is_file()))
     }
 
-    /// The targets, with their passwords read.
-    pub fn targets(&self) -> Result<Vec<Target>, ConfigError> {
-        self.targets
-            .iter()
-            .map(|(name, section)| {
-                let password = section.password_file.as_deref().map(read_secret).transpose();
-                let password =
-                    password.map_err(|source| ConfigError::Password { target: name.clone(), source })?;
-                Ok(Target {
-                    name: name.clone(),
-                    address: section.address.clone(),
-                    password,
-                    allow_unencrypted: section.allow_unencrypted,
-                    codec: section.codec,
-                    fps: section.fps,
-                    quality: section.quality,
-                    tags: section.tags.clone(),
-                })
-            })
-            .collect()
+    /// The targets; passwords stay references.
+    pub fn targets(&self) -> Vec<TargetEntry> {
+        let entry = |(name, section): (&String, &TargetSection)| TargetEntry {
+            target: Target {
+                name: name.clone(),
+                address: section.address.clone(),
+                password: None,
+                allow_unencrypted: section.allow_unencrypted,
+                codec: section.codec,
+                fps: section.fps,
+                quality: section.quality,
+                tags: section.tags.clone(),
+            },
+            protocol: None,
+            password: section.password_file.clone().map(SecretRef::File),
+            description: section.description.clone(),
+        };
+        self.targets.iter().map(entry).collect()
     }
 }
 
@@ -176,14 +157,16 @@ mod tests {
     fn a_file_gives_server_and_targets() {
         let config = load(
             "[server]\naddress = \"hbbs.example\"\nkey = \"k=\"\n\
-             [targets.office]\naddress = \"123456789\"\ntags = [\"win\"]\nquality = \"best\"\n",
+             [targets.office]\naddress = \"123456789\"\ntags = [\"win\"]\nquality = \"best\"\n\
+             password_file = \"/run/secrets/office\"\n",
         )
         .unwrap();
         assert_eq!(config.server.as_ref().unwrap().address, "hbbs.example");
-        let targets = config.targets().unwrap();
+        let targets = config.targets();
         assert_eq!(targets.len(), 1);
-        assert_eq!((targets[0].name.as_str(), targets[0].quality), ("office", Quality::Best));
-        assert!(targets[0].password.is_none());
+        let target = &targets[0].target;
+        assert_eq!((target.name.as_str(), target.quality), ("office", Quality::Best));
+        assert_eq!(targets[0].password, Some(SecretRef::File("/run/secrets/office".into())));
     }
 
     #[test]
@@ -203,16 +186,5 @@ mod tests {
         assert!(error.contains("pasword_file"), "{error}");
         let missing = ConnectionArgs { config: Some("/nonexistent/c.toml".into()), ..Default::default() };
         assert!(matches!(Config::load(&missing), Err(ConfigError::Missing(_))));
-    }
-
-    #[test]
-    fn a_password_comes_from_the_first_line_of_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        std::fs::write(&path, "pass word\r\nsecond line\n").unwrap();
-        assert_eq!(read_secret(&path).unwrap().reveal(), "pass word");
-        std::fs::write(&path, "\n").unwrap();
-        assert!(matches!(read_secret(&path), Err(SecretFileError::Empty(_))));
-        assert!(matches!(read_secret(folder.path()), Err(SecretFileError::Unreadable { .. })));
     }
 }
