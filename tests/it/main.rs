@@ -4,6 +4,7 @@
 
 mod codec;
 mod dependencies;
+mod fuzz_regressions;
 mod layering;
 mod pyref;
 mod recordings;

@@ -2,7 +2,9 @@
 //! peer, child processes, desktops, addresses, and where things are.
 
 pub mod desktop;
+pub mod mutate;
 pub mod net;
+pub mod oracle;
 pub mod process;
 pub mod pyref;
 pub mod recording;
@@ -56,4 +58,18 @@ pub fn deskhand() -> PathBuf {
     let program = profile.join("deskhand");
     assert!(program.is_file(), "{} is missing: cargo build -p deskhand", program.display());
     program
+}
+
+/// The inputs kept for a fuzz target, with their files.
+pub fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let Ok(files) = std::fs::read_dir(root().join("fuzz/corpus").join(target)) else { return Vec::new() };
+    let mut inputs: Vec<_> = files
+        .filter_map(|file| {
+            let path = file.ok()?.path();
+            let input = std::fs::read(&path).ok()?;
+            Some((path, input))
+        })
+        .collect();
+    inputs.sort();
+    inputs
 }
