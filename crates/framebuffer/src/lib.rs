@@ -1,101 +1,47 @@
 //! The kept picture of a display: what changed, whether it is still, and PNG or JPEG within a budget.
+//!
+//! A [`Framebuffer`] holds the newest [`Frame`] in the colours that its decoder produced. Only what a
+//! picture shows is converted, scaled and compressed, strip by strip, and strips whose pixels did not change
+//! since the last picture of the same request stay compressed.
 
-use bytes::Bytes;
-use remote::{CursorShape, Frame, Point, Rect, Size};
-use std::sync::Arc;
+mod answers;
+mod damage;
+mod native;
+mod painter;
+mod picture;
+mod png_strips;
+mod shape;
+
+pub use damage::{Damage, compare};
+pub use picture::{Budget, EncodedPicture, Format, PictureError, PictureFormat, PictureRequest};
+
+use answers::{Answers, Source};
+use remote::{Frame, Rect};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// What differs between two pictures of one display.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Damage {
-    /// The smallest rectangle that holds every changed tile; empty for none.
-    pub bounds: Rect,
-    /// Changed tiles over all tiles, 0 to 1.
-    pub fraction: f64,
-}
+/// What a sample may differ by when a codec repaints what did not change.
+const TOLERANCE: u8 = 8;
 
-impl Damage {
-    pub fn is_empty(&self) -> bool {
-        self.bounds.is_empty()
-    }
-}
+/// Rows whose changes are remembered together.
+const BAND: u32 = 8;
 
-/// Compares two pictures tile by tile; pictures of different sizes differ everywhere. Differences of
-/// single samples up to `tolerance` do not count: codecs with loss repaint what did not change.
-pub fn compare(_before: &Frame, _after: &Frame, _tolerance: u8) -> Damage {
-    todo!()
-}
-
-/// How large a picture may be. The longest side and the area are in pixels, the bytes are those of the
-/// base64 text, which is what clients count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    pub longest_side: u32,
-    pub area: u64,
-    pub base64_bytes: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { longest_side: 1568, area: 1_150_000, base64_bytes: 900_000 }
-    }
-}
-
-/// Which encoding is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// PNG if it fits the budget, else JPEG of quality 85 down to 70, then smaller.
-    #[default]
-    Auto,
-    Png,
-    Jpeg,
-}
-
-/// What kind of file came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PictureFormat {
-    Png,
-    Jpeg { quality: u8 },
-}
-
-/// A wish for a picture.
-#[derive(Debug, Clone, Default)]
-pub struct PictureRequest {
-    /// Only this part, in pixels of the display; `None` for all.
-    pub region: Option<Rect>,
-    pub format: Format,
-    pub budget: Budget,
-    /// Draw the pointer there.
-    pub cursor: Option<(Point, Arc<CursorShape>)>,
-}
-
-/// A picture file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EncodedPicture {
-    pub data: Bytes,
-    pub format: PictureFormat,
-    /// Pixels of the file.
-    pub size: Size,
-    /// What it shows, in pixels of the display.
-    pub region: Rect,
-}
-
-/// Why there is no picture.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PictureError {
-    #[error("no picture has arrived yet")]
-    NoFrame,
-    #[error("region {region:?} is not within the display of {display}")]
-    OutOfBounds { region: Rect, display: Size },
-    #[error("no picture of {0:?} fits the budget")]
-    OverBudget(Rect),
-    #[error("the picture can not be encoded: {0}")]
-    Encoding(String),
-}
+/// Requests whose strips are kept: the whole display and the regions that a caller looks at by turns.
+const REQUESTS: usize = 4;
 
 /// The newest picture of one display and what was learnt from those before it.
 #[derive(Debug, Default)]
-pub struct Framebuffer {}
+pub struct Framebuffer {
+    frame: Option<Frame>,
+    /// When the content last changed; the first picture is a change.
+    changed_at: Option<Instant>,
+    /// Counts the frames that differ from the one before in any sample.
+    generation: u64,
+    /// The generation in which a sample of each band last differed.
+    bands: Vec<u64>,
+    /// The most recently asked for first.
+    answers: Vec<Answers>,
+}
 
 impl Framebuffer {
     pub fn new() -> Self {
@@ -103,27 +49,73 @@ impl Framebuffer {
     }
 
     /// Takes a newer picture; says what changed.
-    pub fn update(&mut self, _frame: Frame, _at: Instant) -> Damage {
-        todo!()
+    pub fn update(&mut self, frame: Frame, at: Instant) -> Damage {
+        let generation = self.generation + 1;
+        let damage = match &self.frame {
+            Some(before) if before.size == frame.size => {
+                let bands = &mut self.bands;
+                let mut differs = false;
+                let damage = damage::compare_rows(before, &frame, TOLERANCE, |rows| {
+                    differs = true;
+                    bands[band_range(rows)].fill(generation);
+                });
+                if differs {
+                    self.generation = generation;
+                }
+                damage
+            }
+            _ => {
+                self.generation = generation;
+                self.bands = vec![generation; frame.size.height.div_ceil(BAND) as usize];
+                self.answers.clear();
+                Damage::all(frame.size)
+            }
+        };
+        self.frame = Some(frame);
+        if !damage.is_empty() || self.changed_at.is_none() {
+            self.changed_at = Some(at);
+        }
+        damage
     }
 
     pub fn frame(&self) -> Option<&Frame> {
-        todo!()
+        self.frame.as_ref()
     }
 
     /// Whether nothing changed for `quiet`.
-    pub fn is_settled(&self, _quiet: Duration, _now: Instant) -> bool {
-        todo!()
+    pub fn is_settled(&self, quiet: Duration, now: Instant) -> bool {
+        self.changed_at.is_some_and(|at| now.saturating_duration_since(at) >= quiet)
     }
 
     /// When it will have been quiet for `quiet`, if nothing changes until then; `None` before the first
     /// picture.
-    pub fn settles_at(&self, _quiet: Duration) -> Option<Instant> {
-        todo!()
+    pub fn settles_at(&self, quiet: Duration) -> Option<Instant> {
+        self.changed_at?.checked_add(quiet)
     }
 
     /// A picture file. Rows that did not change since the last one are not compressed again.
-    pub fn picture(&mut self, _request: &PictureRequest) -> Result<EncodedPicture, PictureError> {
-        todo!()
+    pub fn picture(&mut self, request: &PictureRequest) -> Result<EncodedPicture, PictureError> {
+        let frame = self.frame.as_ref().ok_or(PictureError::NoFrame)?;
+        let all = Rect::of(frame.size);
+        let region = request.region.unwrap_or(all);
+        if region.is_empty() || region.intersection(all) != region {
+            return Err(PictureError::OutOfBounds { region, display: frame.size });
+        }
+        match self.answers.iter().position(|answers| answers.are_to(region, request)) {
+            Some(place) => self.answers[..=place].rotate_right(1),
+            None => {
+                self.answers.truncate(REQUESTS - 1);
+                self.answers.insert(0, Answers::new(region, request));
+            }
+        }
+        let bands = &self.bands;
+        let newest = |rows: Range<u32>| bands[band_range(rows)].iter().copied().max().unwrap_or(0);
+        let source = Source { frame, generation: self.generation, newest: &newest };
+        self.answers[0].picture(&source, request.cursor.as_ref())
     }
+}
+
+/// The bands that hold some rows.
+fn band_range(rows: Range<u32>) -> Range<usize> {
+    (rows.start / BAND) as usize..rows.end.div_ceil(BAND) as usize
 }
