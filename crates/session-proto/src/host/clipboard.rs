@@ -70,10 +70,9 @@ impl Host {
             format: session::ClipboardFormat::Text as i32,
             ..Default::default()
         };
-        let multi = self
-            .client
-            .as_ref()
-            .is_some_and(|c| version::number(&c.version) >= KNOWS_MULTI && !matches!(&c.platform[..], "" | "iOS"));
+        let multi = self.client.as_ref().is_some_and(|c| {
+            version::number(&c.version) >= KNOWS_MULTI && !matches!(&c.platform[..], "" | "iOS")
+        });
         self.send(if multi {
             message::Union::MultiClipboards(MultiClipboards { clipboards: vec![clipboard] })
         } else {

@@ -1,8 +1,8 @@
 //! What the machine tells its driver, in words of the desktop.
 
+use bytes::Bytes;
 use hbb_common::session::ControlKey;
 use remote::{Button, Point, Size};
-use bytes::Bytes;
 use std::time::Duration;
 
 /// One thing for the driver to do, in order.
@@ -19,7 +19,9 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The key exchange is over.
-    Secured { sealed: bool },
+    Secured {
+        sealed: bool,
+    },
     /// The client said who it is and what it wants. At most once.
     Introduced(ClientInfo),
     /// The local user is asked; answer with `accept` or `refuse`. At most once.
@@ -34,9 +36,14 @@ pub enum Event {
     /// A complete picture is wanted: of one display or of all.
     Refresh(Option<usize>),
     /// Answer with `send_screenshot`.
-    Screenshot { display: usize },
+    Screenshot {
+        display: usize,
+    },
     Input(HostInput),
-    SetSize { display: usize, size: Size },
+    SetSize {
+        display: usize,
+        size: Size,
+    },
     Clipboard(Vec<ClipboardItem>),
     Chat(String),
     /// Round trip of a probe over the smallest of late, averaged over three; while an answer is missing,
@@ -132,13 +139,25 @@ pub enum HostInput {
     /// To a place of the virtual desktop.
     MoveTo(Point),
     MoveBy(Point),
-    Button { button: Button, down: bool },
+    Button {
+        button: Button,
+        down: bool,
+    },
     /// Notches: `x` positive to the right, `y` positive downwards.
-    Scroll { x: i32, y: i32 },
-    Key { key: InputKey, down: bool },
+    Scroll {
+        x: i32,
+        y: i32,
+    },
+    Key {
+        key: InputKey,
+        down: bool,
+    },
     Text(String),
     /// Lock states as the client has them; `None` leaves one alone.
-    Locks { caps: Option<bool>, num: Option<bool> },
+    Locks {
+        caps: Option<bool>,
+        num: Option<bool>,
+    },
 }
 
 /// A key as the wire names it.

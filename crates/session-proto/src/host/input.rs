@@ -75,7 +75,8 @@ impl Held {
     fn take(&mut self, matches: impl Fn(Instant) -> bool) -> Vec<HostInput> {
         let keys = self.keys.iter().rev().filter(|(_, at)| matches(*at)).map(|(key, _)| up(*key));
         let buttons = self.buttons.iter().rev().filter(|(_, at)| matches(*at));
-        let released = keys.chain(buttons.map(|(b, _)| HostInput::Button { button: *b, down: false })).collect();
+        let released =
+            keys.chain(buttons.map(|(b, _)| HostInput::Button { button: *b, down: false })).collect();
         self.keys.retain(|(_, at)| !matches(*at));
         self.buttons.retain(|(_, at)| !matches(*at));
         released

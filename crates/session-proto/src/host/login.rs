@@ -25,7 +25,9 @@ const LONGEST_NAME: usize = 256;
 impl Host {
     /// What the client made of our `SignedId`.
     pub(super) fn finish_exchange(&mut self, plain: &Bytes, now: Instant) {
-        let Phase::Exchange { handshake, .. } = std::mem::replace(&mut self.phase, Phase::Login) else { return };
+        let Phase::Exchange { handshake, .. } = std::mem::replace(&mut self.phase, Phase::Login) else {
+            return;
+        };
         let Ok(message) = Message::decode(plain.clone()) else {
             self.refusals.undecodable += 1;
             return self.end(CloseCause::Insecure("not a message".into()));
@@ -38,7 +40,9 @@ impl Host {
         match outcome {
             Ok(HostOutcome::Sealed(key)) => self.seal = Some(Seal::new(key)),
             Ok(HostOutcome::Plain) if self.context.allow_plain => {}
-            Ok(HostOutcome::Plain) => return self.end(CloseCause::Insecure("the client encrypts nothing".into())),
+            Ok(HostOutcome::Plain) => {
+                return self.end(CloseCause::Insecure("the client encrypts nothing".into()));
+            }
             Err(error) => return self.end(CloseCause::Insecure(error.to_string())),
         }
         self.event(Event::Secured { sealed: self.seal.is_some() });
@@ -119,7 +123,8 @@ impl Host {
         // Every password is tried, so that the time does not tell which one fitted.
         let challenge = &self.challenge;
         let fits = self.context.passwords.iter().map(|hash| hash.accepts(challenge, proof));
-        let fitting = fits.enumerate().fold(None, |found, (i, fits)| if fits { found.or(Some(i)) } else { found });
+        let fitting =
+            fits.enumerate().fold(None, |found, (i, fits)| if fits { found.or(Some(i)) } else { found });
         match fitting {
             Some(i) => {
                 self.context.attempts.succeeded(self.context.remote_ip);

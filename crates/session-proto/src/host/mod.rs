@@ -21,11 +21,11 @@ mod send;
 
 pub use attempts::{Attempts, Limit};
 pub use context::{Announcement, ApproveMode, Encoding, HostContext, HostDisplay, HostRandom};
-pub use send::CodedFrame;
 pub use event::{
-    Authorisation, ClientInfo, ClipboardFormat, ClipboardItem, CloseCause, Decoding, Event, HostInput, InputKey,
-    Output, Refusals, SessionKind, View,
+    Authorisation, ClientInfo, ClipboardFormat, ClipboardItem, CloseCause, Decoding, Event, HostInput,
+    InputKey, Output, Refusals, SessionKind, View,
 };
+pub use send::CodedFrame;
 
 use bytes::Bytes;
 use desktop::Subscriptions;
@@ -76,12 +76,17 @@ pub struct Host {
 #[derive(Debug)]
 enum Phase {
     /// Waits for the client's `PublicKey`.
-    Exchange { handshake: HostHandshake, until: Instant },
+    Exchange {
+        handshake: HostHandshake,
+        until: Instant,
+    },
     /// `Hash` is sent.
     Login,
     Live,
     /// The client was told why it may not come in.
-    LastWords { until: Instant },
+    LastWords {
+        until: Instant,
+    },
     Over,
 }
 

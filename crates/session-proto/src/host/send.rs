@@ -3,8 +3,8 @@
 use super::Host;
 use bytes::Bytes;
 use hbb_common::session::{
-    ChatMessage, CursorData, CursorPosition, EncodedVideoFrame, EncodedVideoFrames, ScreenshotResponse, VideoFrame,
-    message, misc, video_frame,
+    ChatMessage, CursorData, CursorPosition, EncodedVideoFrame, EncodedVideoFrames, ScreenshotResponse,
+    VideoFrame, message, misc, video_frame,
 };
 use remote::{CursorShape, Point, VideoCodec};
 use std::collections::HashSet;
