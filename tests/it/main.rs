@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, also in the functions beside it, a panic is the report")]
 
+mod client_pyref;
 mod codec;
 mod dependencies;
 mod fuzz_regressions;

@@ -25,10 +25,7 @@ pub struct RustDesk {
 
 impl RustDesk {
     pub fn new(config: Config) -> Self {
-        let all = [VideoCodec::Vp9, VideoCodec::Vp8, VideoCodec::Av1, VideoCodec::H264];
-        let decoders =
-            all.into_iter().filter(|codec| Decoder::new(*codec, config.pixel_limit).is_ok()).collect();
-        Self { config: Arc::new(config), decoders }
+        Self { config: Arc::new(config), decoders: codec::decoders().to_vec() }
     }
 
     /// As [`Connector::open`], with the type of the session.

@@ -347,8 +347,14 @@ impl Connection<'_> {
                 self.refresh.pause = Duration::ZERO;
                 self.client.picture_size(display, size);
             }
-            Report::Failed { display, codec, failures, reason } => {
-                tracing::warn!("video of display {display} can not be decoded ({codec}, {failures} in a row): {reason}");
+            Report::Failed { display: id, codec, failures, reason } => {
+                tracing::warn!(
+                    number = id.0,
+                    codec = codec.name(),
+                    failures,
+                    reason,
+                    "video can not be decoded"
+                );
                 if failures >= FALLBACK_FAILURES {
                     let why = format!("its {codec} video can not be decoded: {reason}");
                     return self.client.give_up(RemoteError::UnsupportedByPeer(why));
@@ -356,7 +362,7 @@ impl Connection<'_> {
                 if failures == CODEC_FAILURES {
                     self.client.give_up_codec(codec);
                 }
-                self.refresh.wanted.insert(display);
+                self.refresh.wanted.insert(id);
             }
         }
     }
