@@ -1,0 +1,87 @@
+//! What a tool is made of.
+
+use crate::outcome::{CallOutcome, Failure, Reply};
+use crate::{Toolset, schema};
+use futures_core::future::BoxFuture;
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sessions::{Actor, Sessions};
+use std::sync::Arc;
+
+/// What every tool works with.
+#[derive(Debug, Clone)]
+pub(crate) struct CallContext {
+    pub(crate) sessions: Arc<Sessions>,
+    /// On whose behalf.
+    pub(crate) actor: Actor,
+}
+
+type Run = Box<dyn Fn(CallContext, JsonObject) -> BoxFuture<'static, CallOutcome> + Send + Sync>;
+
+/// A tool and the code behind it.
+pub(crate) struct ToolEntry {
+    pub(crate) toolset: Toolset,
+    pub(crate) tool: Tool,
+    pub(crate) run: Run,
+}
+
+/// How a tool presents itself.
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) effect: Effect,
+}
+
+/// What a call can do, for the protocol's hints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Looks only.
+    Reads,
+    /// Changes something, but nothing that could be lost, and twice is as good as once.
+    Sets,
+    /// Like [`Sets`](Self::Sets), but each call adds.
+    Adds,
+    /// Whatever the desktop does with it.
+    Acts,
+}
+
+impl ToolEntry {
+    /// A tool with typed arguments and a typed result. Arguments that do not fit are a failure, told like
+    /// any other.
+    pub(crate) fn new<A, R, F, Fut>(toolset: Toolset, about: About, run: F) -> Self
+    where
+        A: DeserializeOwned + JsonSchema + Send + 'static,
+        R: Serialize + JsonSchema + 'static,
+        F: Fn(CallContext, A) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Result<Reply<R>, Failure>> + Send + 'static,
+    {
+        let (reads, destructive, idempotent) = match about.effect {
+            Effect::Reads => (true, false, true),
+            Effect::Sets => (false, false, true),
+            Effect::Adds => (false, false, false),
+            Effect::Acts => (false, true, false),
+        };
+        let hints = ToolAnnotations::with_title(about.title)
+            .read_only(reads)
+            .destructive(destructive)
+            .idempotent(idempotent)
+            .open_world(true);
+        let tool = Tool::new(about.name, about.description, schema::of_arguments::<A>())
+            .with_title(about.title)
+            .with_raw_output_schema(schema::of_result::<R>())
+            .with_annotations(hints);
+        let run: Run = Box::new(move |context, arguments| {
+            Box::pin(async move {
+                match serde_json::from_value::<A>(Value::Object(arguments)) {
+                    Ok(arguments) => CallOutcome::of(run(context, arguments).await),
+                    Err(error) => CallOutcome::of::<R>(Err(Failure::invalid(error.to_string()))),
+                }
+            })
+        });
+        Self { toolset, tool, run }
+    }
+}

@@ -1,0 +1,83 @@
+//! What the registry is told once.
+
+use framebuffer::Budget;
+use std::time::Duration;
+
+/// No picture is wider or higher than this, whatever is configured: above it, model providers refuse a
+/// conversation for good.
+pub const HARDEST_SIDE: u32 = 2000;
+
+/// When a screen counts as having come to rest after an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settle {
+    /// Without a change for this long, it rests.
+    pub quiet: Duration,
+    /// An action that changed nothing for this long, plus the round trip, counts as without effect.
+    pub reaction: Duration,
+    /// No longer than this in all.
+    pub cap: Duration,
+}
+
+impl Default for Settle {
+    fn default() -> Self {
+        Self {
+            quiet: Duration::from_millis(150),
+            reaction: Duration::from_millis(300),
+            cap: Duration::from_millis(1500),
+        }
+    }
+}
+
+/// Limits and habits of a [`Sessions`](crate::Sessions).
+#[derive(Debug, Clone)]
+pub struct SessionsConfig {
+    /// Sessions open at a time.
+    pub limit: usize,
+    /// A session that nobody used for this long is closed; `None` for never.
+    pub idle: Option<Duration>,
+    /// A closed session is still listed with its reason for this long.
+    pub linger: Duration,
+    /// How long a session that is ready may take to its first picture.
+    pub first_picture: Duration,
+    pub settle: Settle,
+    /// The most a picture may cost; requests can only lower it.
+    pub budget: Budget,
+    /// Whether a caller may name an address in place of a configured target.
+    pub allow_addresses: bool,
+    /// Whether a caller may pass a password.
+    pub allow_passwords: bool,
+    /// Characters sent at once while typing; peers lose some of longer runs.
+    pub typing_chunk: usize,
+    /// The pause between two such runs.
+    pub typing_pause: Duration,
+    /// The longest text typed by one action, in characters.
+    pub longest_text: usize,
+    /// How long the network may take to accept inputs before their outcome counts as unknown.
+    pub input_deadline: Duration,
+}
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self {
+            limit: 16,
+            idle: Some(Duration::from_secs(30 * 60)),
+            linger: Duration::from_secs(10 * 60),
+            first_picture: Duration::from_secs(10),
+            settle: Settle::default(),
+            budget: Budget::default(),
+            allow_addresses: true,
+            allow_passwords: true,
+            typing_chunk: 50,
+            typing_pause: Duration::from_millis(12),
+            longest_text: 20_000,
+            input_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl SessionsConfig {
+    /// The configured budget within [`HARDEST_SIDE`].
+    pub fn ceiling(&self) -> Budget {
+        Budget { longest_side: self.budget.longest_side.min(HARDEST_SIDE), ..self.budget }
+    }
+}

@@ -1,0 +1,258 @@
+//! Opening sessions, answering what a peer asks, and ending those that nobody uses.
+
+use super::{LiveMap, Sessions, close};
+use crate::live::{Live, lock};
+use crate::{SessionId, SessionsConfig, SessionsError};
+use remote::{Connector, Secret, SessionState, Target};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Which machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectTo {
+    /// A configured target by name.
+    Target(String),
+    /// An address in the syntax of a connector; `protocol` where more than one might take it.
+    Address { address: String, protocol: Option<String> },
+    /// A session that waits for something.
+    Session(SessionId),
+}
+
+/// A wish to connect.
+#[derive(Debug, Clone)]
+pub struct ConnectRequest {
+    pub to: ConnectTo,
+    /// In place of the configured one; for a session that asks for a password, the answer.
+    pub password: Option<Secret>,
+    /// How long to wait until the session is ready or needs something.
+    pub wait: Duration,
+    /// Open another session although one to this machine is open.
+    pub another: bool,
+}
+
+/// Where a session stands after connecting. What is not ready stays open and can be continued.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    pub session: SessionId,
+    pub target: String,
+    pub state: SessionState,
+    /// The session was open already.
+    pub reused: bool,
+    pub waited: Duration,
+}
+
+impl Connected {
+    /// Whether the desktop can be seen and acted on.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, SessionState::Ready | SessionState::Degraded { .. })
+    }
+}
+
+/// How long a peer may think about a password.
+const ANSWER: Duration = Duration::from_secs(15);
+
+impl Sessions {
+    /// Opens a session, or goes on with one that waits; returns when it is ready, needs something, is
+    /// closed, or the time is up. Cancel safe: an opened session stays open.
+    pub async fn connect(&self, request: ConnectRequest) -> Result<Connected, SessionsError> {
+        if request.password.is_some() && !self.config.allow_passwords {
+            return Err(SessionsError::PasswordNotAllowed);
+        }
+        let start = Instant::now();
+        let (live, reused) = match &request.to {
+            ConnectTo::Session(id) => (self.find(Some(id))?, true),
+            to => {
+                let (connector, mut target) = self.resolve(to)?;
+                match self.reusable(&target.name, &request) {
+                    Some(live) => (live.in_use(), true),
+                    None => {
+                        if let Some(password) = &request.password {
+                            target.password = Some(password.clone());
+                        }
+                        (self.open(&*connector, target)?.in_use(), false)
+                    }
+                }
+            }
+        };
+        let answer = request.password.filter(|_| reused);
+        let state = match answer {
+            Some(password) => self.answer(&live, Answer::Password(password), start + request.wait).await?,
+            None => {
+                // Going on with a session that waits for somebody is to wait for what comes of it.
+                let seen = live.state();
+                if reused && matches!(request.to, ConnectTo::Session(_)) && !is_ready(&seen) {
+                    changed(&live, &seen, start + request.wait).await;
+                }
+                settled(&live, start + request.wait).await
+            }
+        };
+        Ok(Connected {
+            session: live.id.clone(),
+            target: live.target.clone(),
+            state,
+            reused,
+            waited: start.elapsed(),
+        })
+    }
+
+    /// Answers a session that asks for its second factor.
+    pub async fn authenticate(
+        &self,
+        session: Option<&SessionId>,
+        code: Secret,
+        wait: Duration,
+    ) -> Result<Connected, SessionsError> {
+        let start = Instant::now();
+        let live = self.find(session)?;
+        let state = self.answer(&live, Answer::SecondFactor(code), start + wait).await?;
+        Ok(Connected {
+            session: live.id.clone(),
+            target: live.target.clone(),
+            state,
+            reused: true,
+            waited: start.elapsed(),
+        })
+    }
+
+    fn resolve(&self, to: &ConnectTo) -> Result<(Arc<dyn Connector>, Target), SessionsError> {
+        match to {
+            ConnectTo::Target(name) => self.book.by_name(name),
+            ConnectTo::Address { .. } if !self.config.allow_addresses => Err(SessionsError::AddressNotAllowed),
+            ConnectTo::Address { address, protocol } => self.book.by_address(address, protocol.as_deref()),
+            ConnectTo::Session(id) => Err(SessionsError::UnknownSession(id.clone())),
+        }
+    }
+
+    /// An open session to the same machine: any, or with a password at hand one that asks for it.
+    fn reusable(&self, target: &str, request: &ConnectRequest) -> Option<Arc<Live>> {
+        if request.another {
+            return None;
+        }
+        let fits = |live: &Arc<Live>| {
+            let asks = matches!(live.state(), SessionState::AwaitingPassword { .. });
+            live.target == target && (request.password.is_none() || asks)
+        };
+        self.open_sessions().into_iter().find(fits)
+    }
+
+    fn open(&self, connector: &dyn Connector, target: Target) -> Result<Arc<Live>, SessionsError> {
+        let mut map = lock(&self.live);
+        let open = map.values().filter(|live| live.open().is_ok()).count();
+        if open >= self.config.limit {
+            return Err(SessionsError::TooManySessions { limit: self.config.limit });
+        }
+        let (name, address) = (target.name.clone(), target.address.clone());
+        let session = connector.open(target)?;
+        let live = Live::new(name, address, connector.protocol(), session, &self.config, self.tasks.clone());
+        let live = Arc::new(live);
+        map.insert(live.id.clone(), Arc::clone(&live));
+        drop(map);
+        tracing::info!(session = live.id.short(), target = live.target, "session opened");
+        self.tasks.spawn(keep(Arc::clone(&live), Arc::clone(&self.live), self.config.clone()));
+        Ok(live)
+    }
+
+    async fn answer(&self, live: &Live, answer: Answer, until: Instant) -> Result<SessionState, SessionsError> {
+        let asked = live.state();
+        let fits = match answer {
+            Answer::Password(_) => {
+                matches!(asked, SessionState::AwaitingPassword { .. } | SessionState::AwaitingApproval)
+            }
+            Answer::SecondFactor(_) => matches!(asked, SessionState::Awaiting2fa { .. }),
+        };
+        if !fits {
+            return Err(SessionsError::NotAsked { what: answer.name(), state: asked });
+        }
+        match answer {
+            Answer::Password(password) => live.session.password(password).await?,
+            Answer::SecondFactor(code) => live.session.second_factor(code).await?,
+        }
+        changed(live, &asked, until.min(Instant::now() + ANSWER)).await;
+        Ok(settled(live, until).await)
+    }
+}
+
+enum Answer {
+    Password(Secret),
+    SecondFactor(Secret),
+}
+
+impl Answer {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Password(_) => "password",
+            Self::SecondFactor(_) => "second factor",
+        }
+    }
+}
+
+fn is_ready(state: &SessionState) -> bool {
+    matches!(state, SessionState::Ready | SessionState::Degraded { .. })
+}
+
+/// Waits until the state is another than `seen`, or the time is up.
+async fn changed(live: &Live, seen: &SessionState, until: Instant) {
+    tokio::select! {
+        _ = live.session.state_after(seen) => {}
+        () = live.over() => {}
+        () = tokio::time::sleep_until(until) => {}
+    }
+}
+
+/// The first state that waiting alone does not change, or the one at the time's end.
+async fn settled(live: &Live, until: Instant) -> SessionState {
+    loop {
+        let state = live.state();
+        if !state.is_transient() || Instant::now() >= until {
+            return state;
+        }
+        changed(live, &state, until).await;
+    }
+}
+
+/// Stays with a session: notes its end, ends it when nobody uses it, forgets it after a while.
+async fn keep(live: Arc<Live>, map: LiveMap, config: SessionsConfig) {
+    tokio::select! {
+        () = live.over() => {}
+        error = closed(&live) => {
+            let reason = error.to_string();
+            live.end(reason, Some(error));
+        }
+        () = idle(&live, config.idle) => {
+            let minutes = config.idle.unwrap_or_default().as_secs_f64() / 60.0;
+            live.end(format!("nobody used it for {minutes} min"), None);
+            close(&live).await;
+        }
+    }
+    live.forget_views();
+    if let Some(ended) = live.ended() {
+        tracing::info!(session = live.id.short(), reason = ended.reason, "session closed");
+        tokio::time::sleep_until(ended.at + config.linger).await;
+    }
+    lock(&map).remove(&live.id);
+}
+
+/// Waits for the driver to close.
+async fn closed(live: &Live) -> remote::RemoteError {
+    let mut state = live.session.state();
+    loop {
+        if let SessionState::Closed(error) = state {
+            return error;
+        }
+        state = live.session.state_after(&state).await;
+    }
+}
+
+/// Waits until nobody used the session for that long.
+async fn idle(live: &Live, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let since = live.idle_since();
+        let due = since.unwrap_or_else(Instant::now) + limit;
+        if since.is_some() && due <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(due).await;
+    }
+}

@@ -1,0 +1,181 @@
+//! Seeing and acting.
+
+use super::Sessions;
+use crate::action::{self, Batch, Typing};
+use crate::gate::Pass;
+use crate::live::Live;
+use crate::settle::{self, Change, Effect, Seen};
+use crate::{
+    Act, Acted, Mapping, Screenshot, ScreenshotRequest, SessionId, SessionsError, Settle, Space, WaitOutcome,
+    WaitRequest, screenshot,
+};
+use remote::{Desktop, DisplayId};
+use tokio::time::Instant;
+
+impl Sessions {
+    /// A picture of a display, or the word that nothing changed since the last one. Cancel safe.
+    pub async fn screenshot(
+        &self,
+        session: Option<&SessionId>,
+        request: &ScreenshotRequest,
+    ) -> Result<(SessionId, Screenshot), SessionsError> {
+        let live = self.find(session)?;
+        let desktop = live.desktop()?;
+        let display = live.display(desktop, request.display)?;
+        let picture = self.picture(&live, desktop, display, request).await?;
+        Ok((live.id.clone(), picture))
+    }
+
+    /// Does one thing and looks what came of it. An error says that nothing was sent, or how much;
+    /// inputs of unknown outcome are not sent again. Dropping the future stops before the next batch.
+    pub async fn act(
+        &self,
+        session: Option<&SessionId>,
+        act: Act,
+    ) -> Result<(SessionId, Acted), SessionsError> {
+        let start = Instant::now();
+        let live = self.find(session)?;
+        let desktop = live.desktop()?;
+        let display = live.display(desktop, act.display)?;
+        let pass = live.gate.enter(&act.actor).await?;
+        // While waiting for the turn the desktop may have changed.
+        let desktop_now = live.desktop()?;
+        let mapping = mapping(&live, desktop_now, display, act.space, needs_picture(&act.action)).await?;
+        let typing = Typing { chunk: self.config.typing_chunk, longest: self.config.longest_text };
+        let batches = action::plan(&act.action, display, &mapping, &typing)?;
+        let inputs = batches.iter().map(|batch| batch.inputs.len()).sum();
+
+        let baseline = {
+            let view = live.view(display);
+            let mut view = view.lock().await;
+            view.pull(desktop_now, display).await?;
+            view.sequence()
+        };
+        self.send(&pass, batches).await?;
+        let effect = match act.settle {
+            None => Effect::NotObserved,
+            Some(settle) => observe(&live, desktop, display, baseline, settle, &mapping).await,
+        };
+        drop(pass);
+        let (picture, picture_error) = self.picture_after(&live, desktop, display, act.picture.as_ref()).await;
+        let took = start.elapsed();
+        Ok((live.id.clone(), Acted { display, inputs, effect, picture, picture_error, took }))
+    }
+
+    /// Waits until the screen changes or rests. Cancel safe.
+    pub async fn wait_for(
+        &self,
+        session: Option<&SessionId>,
+        request: &WaitRequest,
+    ) -> Result<(SessionId, WaitOutcome), SessionsError> {
+        let start = Instant::now();
+        let live = self.find(session)?;
+        let desktop = live.desktop()?;
+        let display = live.display(desktop, request.display)?;
+        let mapping = mapping(&live, desktop, display, request.space, request.region.is_some()).await?;
+        let region = request.region.map(|area| mapping.rect(area)).transpose()?;
+        let (met, changed) = match settle::wait(&live, desktop, display, request, region).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                live.open()?;
+                return Err(error.into());
+            }
+        };
+        let (picture, picture_error) = self.picture_after(&live, desktop, display, request.picture.as_ref()).await;
+        let outcome = WaitOutcome {
+            display,
+            met,
+            changed: changed.map(|bounds| mapping.seen_rect(bounds)),
+            waited: start.elapsed(),
+            picture,
+            picture_error,
+        };
+        Ok((live.id.clone(), outcome))
+    }
+
+    async fn picture(
+        &self,
+        live: &Live,
+        desktop: &dyn Desktop,
+        display: DisplayId,
+        request: &ScreenshotRequest,
+    ) -> Result<Screenshot, SessionsError> {
+        let picture = screenshot::take(live, desktop, display, request, self.config.ceiling()).await?;
+        live.pictured(display);
+        Ok(picture)
+    }
+
+    /// A picture beside a result that stands without it.
+    async fn picture_after(
+        &self,
+        live: &Live,
+        desktop: &dyn Desktop,
+        display: DisplayId,
+        request: Option<&ScreenshotRequest>,
+    ) -> (Option<Screenshot>, Option<SessionsError>) {
+        let Some(request) = request else { return (None, None) };
+        match self.picture(live, desktop, display, request).await {
+            Ok(picture) => (Some(picture), None),
+            Err(error) => (None, Some(error)),
+        }
+    }
+
+    async fn send(&self, pass: &Pass, batches: Vec<Batch>) -> Result<(), SessionsError> {
+        let total: usize = batches.iter().map(|batch| batch.typed).sum();
+        let mut typed = 0;
+        for (index, batch) in batches.into_iter().enumerate() {
+            if index > 0 {
+                tokio::time::sleep(self.config.typing_pause).await;
+            }
+            pass.send(batch.inputs).await.map_err(|source| match typed {
+                0 => SessionsError::Remote(source),
+                typed => SessionsError::TypingStopped { typed, total, source },
+            })?;
+            typed += batch.typed;
+        }
+        Ok(())
+    }
+}
+
+fn needs_picture(action: &action::Action) -> bool {
+    use action::Action;
+    match action {
+        Action::Move { .. } | Action::Drag { .. } => true,
+        Action::Click { at, .. } | Action::Scroll { at, .. } => at.is_some(),
+        Action::Type { .. } | Action::Press { .. } => false,
+    }
+}
+
+/// The space of a call over a display. Positions of a picture from before the display changed are refused.
+async fn mapping(
+    live: &Live,
+    desktop: &dyn Desktop,
+    display: DisplayId,
+    space: Space,
+    positions: bool,
+) -> Result<Mapping, SessionsError> {
+    let native = live.native(desktop, display);
+    let view = live.view(display);
+    let view = view.lock().await;
+    if let Some(then) = view.stale(native).filter(|_| positions && space == Space::Picture) {
+        return Err(SessionsError::StaleFrame { then, now: native });
+    }
+    Ok(Mapping::new(space, view.space(native), native))
+}
+
+async fn observe(
+    live: &Live,
+    desktop: &dyn Desktop,
+    display: DisplayId,
+    baseline: u64,
+    settle: Settle,
+    mapping: &Mapping,
+) -> Effect {
+    match settle::settle(live, desktop, display, baseline, settle).await {
+        Ok(Seen::Nothing) => Effect::None,
+        Ok(Seen::Changed { bounds, settled }) => {
+            Effect::Changed(Change { bounds: mapping.seen_rect(bounds), settled })
+        }
+        Err(error) => Effect::Lost { reason: error.to_string() },
+    }
+}

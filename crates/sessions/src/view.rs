@@ -1,0 +1,117 @@
+//! What is known of one display: the newest picture, where it changed when, and what was given out.
+
+use crate::ScreenshotRequest;
+use framebuffer::Framebuffer;
+use remote::{Desktop, DisplayId, FrameInfo, Rect, RemoteError, Size};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Changes remembered one by one; older ones are merged, which can only make them look larger.
+const REMEMBERED: usize = 64;
+
+/// A change that came with a picture.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    sequence: u64,
+    at: Instant,
+    bounds: Rect,
+}
+
+/// A picture that was given out.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) sequence: u64,
+    request: ScreenshotRequest,
+}
+
+/// The kept state of a display.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) framebuffer: Framebuffer,
+    kept: Option<FrameInfo>,
+    changes: VecDeque<Change>,
+    /// Size of the whole picture last given out and of the display then: the space of positions.
+    space: Option<(Size, Size)>,
+    shown: Option<Shown>,
+}
+
+impl View {
+    /// Takes the newest picture if there is a newer one than the kept.
+    pub(crate) async fn pull(&mut self, desktop: &dyn Desktop, display: DisplayId) -> Result<(), RemoteError> {
+        let Some(latest) = desktop.latest(display) else { return Ok(()) };
+        if self.kept.is_some_and(|kept| kept.sequence >= latest.sequence) {
+            return Ok(());
+        }
+        let (info, frame) = desktop.frame(display).await?;
+        let resized = self.kept.is_none_or(|kept| kept.size != info.size);
+        let damage = self.framebuffer.update(frame, info.at);
+        self.kept = Some(info);
+        let bounds = if resized { Rect::of(info.size) } else { damage.bounds };
+        if !bounds.is_empty() {
+            self.remember(Change { sequence: info.sequence, at: info.at, bounds });
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, change: Change) {
+        self.changes.push_back(change);
+        if self.changes.len() > REMEMBERED
+            && let Some(oldest) = self.changes.pop_front()
+            && let Some(next) = self.changes.front_mut()
+        {
+            next.bounds = next.bounds.union(oldest.bounds);
+        }
+    }
+
+    /// Facts of the kept picture.
+    pub(crate) fn kept(&self) -> Option<FrameInfo> {
+        self.kept
+    }
+
+    /// The number of the kept picture, 0 before the first.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.kept.map_or(0, |kept| kept.sequence)
+    }
+
+    /// Where the kept picture differs from the one with that number, within `region`, and when that came;
+    /// `None` for no difference.
+    pub(crate) fn changed_since(&self, sequence: u64, region: Option<Rect>) -> Option<(Rect, Instant)> {
+        let mut found: Option<(Rect, Instant)> = None;
+        for change in self.changes.iter().filter(|change| change.sequence > sequence) {
+            let bounds = region.map_or(change.bounds, |region| region.intersection(change.bounds));
+            if !bounds.is_empty() {
+                let before = found.map_or(Rect::default(), |(bounds, _)| bounds);
+                found = Some((before.union(bounds), change.at));
+            }
+        }
+        found
+    }
+
+    /// The size of the whole picture last given out, or of the display where none was.
+    pub(crate) fn space(&self, native: Size) -> Size {
+        self.space.map_or(native, |(picture, _)| picture)
+    }
+
+    /// The size that the display had when a whole picture was last given out, if it is another now.
+    pub(crate) fn stale(&self, native: Size) -> Option<Size> {
+        self.space.map(|(_, then)| then).filter(|then| *then != native)
+    }
+
+    /// The picture last given out, if this wish would give the same again.
+    pub(crate) fn same_as_shown(&self, request: &ScreenshotRequest, region: Option<Rect>) -> Option<&Shown> {
+        let shown = self.shown.as_ref()?;
+        (shown.request.looks_like(request) && self.changed_since(shown.sequence, region).is_none()).then_some(shown)
+    }
+
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
+    }
+
+    /// Notes that a picture was given out; a whole one makes the space of positions.
+    pub(crate) fn show(&mut self, request: &ScreenshotRequest, sequence: u64, picture: Size, native: Size) {
+        self.shown = Some(Shown { sequence, request: request.clone() });
+        if request.region.is_none() {
+            self.space = Some((picture, native));
+        }
+    }
+}
