@@ -16,6 +16,7 @@ pub(crate) fn for_code(code: &str) -> &'static str {
         "needs_os_login" => "a person has to log in to the machine's operating system first",
         "no_display" => "the machine shows no screen: attach a display, start a desktop, or log in there",
         "permission_denied_by_peer" => "ask the person at the machine to allow keyboard and mouse for this session",
+        "elevated_window" => "a person at the machine has to answer or close the window in front",
         "session_closed" => "call session_list to see what is open and why others ended, or connect again",
         "stale_frame" => "call screenshot, then use positions of the new picture",
         "out_of_bounds" => "use positions within the bounds; they are pixels of the last whole picture",

@@ -38,12 +38,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(sessions: Arc<Sessions>, config: GatewayConfig) -> Result<Self, GatewayError> {
+    pub fn new(sessions: impl Into<Arc<Sessions>>, config: GatewayConfig) -> Result<Self, GatewayError> {
         let toolsets = Toolset::parse(config.toolsets.iter().map(String::as_str))?;
         let actor = Actor::new(if config.actor.is_empty() { "mcp" } else { &config.actor });
         let mut tools = tools::all();
         tools.retain(|entry| toolsets.contains(&entry.toolset));
-        Ok(Self { context: CallContext { sessions, actor }, tools })
+        Ok(Self { context: CallContext { sessions: sessions.into(), actor }, tools })
     }
 
     pub fn sessions(&self) -> &Arc<Sessions> {

@@ -53,6 +53,18 @@ impl Connector for FakeConnector {
     }
 }
 
+impl std::fmt::Debug for FakeConnector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeConnector").field("opened", &self.opened().len()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for FakePeer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakePeer").field("state", &self.state_now()).finish_non_exhaustive()
+    }
+}
+
 /// What a peer does when inputs arrive.
 pub type Reaction = Box<dyn FnMut(&FakePeer, &[Input]) + Send>;
 

@@ -36,8 +36,8 @@ pub(super) fn tools() -> Vec<ToolEntry> {
             About {
                 name: "wait_for",
                 title: "Wait for the screen",
-                description: "Waits until the screen differs from the last picture you got (until: change), or \
-                    until nothing changed for quiet_ms (until: still). Running out of time is no error: met is \
+                description: "Waits until the screen differs from the last picture you got (condition: change), or \
+                    until nothing changed for quiet_ms (condition: still). Running out of time is no error: met is \
                     false then.",
                 effect: Effect::Reads,
             },
@@ -132,7 +132,7 @@ pub(super) fn usual_picture(space: Space) -> ScreenshotRequest {
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum UntilArgument {
+enum ConditionArgument {
     Change,
     Still,
 }
@@ -141,7 +141,7 @@ enum UntilArgument {
 #[serde(deny_unknown_fields)]
 struct WaitArguments {
     /// What to wait for: change or still.
-    until: UntilArgument,
+    condition: ConditionArgument,
     /// Handle of the session; may be left out while exactly one is open.
     session: Option<String>,
     /// Which display; the last one seen unless given.
@@ -178,9 +178,9 @@ struct WaitResult {
 async fn wait_for(context: CallContext, arguments: WaitArguments) -> Result<Reply<WaitResult>, Failure> {
     let space = arguments.coordinate_space.into();
     let request = WaitRequest {
-        what: match arguments.until {
-            UntilArgument::Change => WaitFor::Change,
-            UntilArgument::Still => WaitFor::Still,
+        what: match arguments.condition {
+            ConditionArgument::Change => WaitFor::Change,
+            ConditionArgument::Still => WaitFor::Still,
         },
         display: arguments.display.map(DisplayId),
         space,

@@ -4,6 +4,7 @@ use super::{LiveMap, Sessions, close};
 use crate::live::{Live, lock};
 use crate::{SessionId, SessionsConfig, SessionsError};
 use remote::{Connector, Secret, SessionState, Target};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,6 +50,8 @@ impl Connected {
     }
 }
 
+/// Sessions listed after their end at most.
+const MOST_ENDED: usize = 32;
 /// How long a peer may think about a password.
 const ANSWER: Duration = Duration::from_secs(15);
 
@@ -144,6 +147,7 @@ impl Sessions {
         }
         let (name, address) = (target.name.clone(), target.address.clone());
         let session = connector.open(target)?;
+        forget_oldest(&mut map);
         let live = Live::new(name, address, connector.protocol(), session, &self.config, self.tasks.clone());
         let live = Arc::new(live);
         map.insert(live.id.clone(), Arc::clone(&live));
@@ -208,6 +212,16 @@ async fn settled(live: &Live, until: Instant) -> SessionState {
             return state;
         }
         changed(live, &state, until).await;
+    }
+}
+
+/// Keeps the list of what ended short, however often a caller connects.
+fn forget_oldest(map: &mut BTreeMap<SessionId, Arc<Live>>) {
+    let ended = |live: &&Arc<Live>| live.ended().is_some();
+    if map.values().filter(ended).count() >= MOST_ENDED
+        && let Some(oldest) = map.values().filter(ended).min_by_key(|live| live.opened).map(|live| live.id.clone())
+    {
+        map.remove(&oldest);
     }
 }
 

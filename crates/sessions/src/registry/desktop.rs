@@ -20,9 +20,8 @@ impl Sessions {
         request: &ScreenshotRequest,
     ) -> Result<(SessionId, Screenshot), SessionsError> {
         let live = self.find(session)?;
-        let desktop = live.desktop()?;
-        let display = live.display(desktop, request.display)?;
-        let picture = self.picture(&live, desktop, display, request).await?;
+        let display = live.display(live.desktop()?, request.display)?;
+        let picture = self.picture(&live, display, request).await?;
         Ok((live.id.clone(), picture))
     }
 
@@ -35,12 +34,12 @@ impl Sessions {
     ) -> Result<(SessionId, Acted), SessionsError> {
         let start = Instant::now();
         let live = self.find(session)?;
+        live.desktop()?;
+        let pass = live.gate.enter(&act.actor).await?;
+        // Only now: it may have changed while others had their turn.
         let desktop = live.desktop()?;
         let display = live.display(desktop, act.display)?;
-        let pass = live.gate.enter(&act.actor).await?;
-        // While waiting for the turn the desktop may have changed.
-        let desktop_now = live.desktop()?;
-        let mapping = mapping(&live, desktop_now, display, act.space, needs_picture(&act.action)).await?;
+        let mapping = mapping(&live, desktop, display, act.space, has_positions(&act.action)).await?;
         let typing = Typing { chunk: self.config.typing_chunk, longest: self.config.longest_text };
         let batches = action::plan(&act.action, display, &mapping, &typing)?;
         let inputs = batches.iter().map(|batch| batch.inputs.len()).sum();
@@ -48,7 +47,7 @@ impl Sessions {
         let baseline = {
             let view = live.view(display);
             let mut view = view.lock().await;
-            view.pull(desktop_now, display).await?;
+            view.pull(desktop, display).await?;
             view.sequence()
         };
         self.send(&pass, batches).await?;
@@ -57,7 +56,7 @@ impl Sessions {
             Some(settle) => observe(&live, desktop, display, baseline, settle, &mapping).await,
         };
         drop(pass);
-        let (picture, picture_error) = self.picture_after(&live, desktop, display, act.picture.as_ref()).await;
+        let (picture, picture_error) = self.picture_after(&live, display, act.picture.as_ref()).await;
         let took = start.elapsed();
         Ok((live.id.clone(), Acted { display, inputs, effect, picture, picture_error, took }))
     }
@@ -81,7 +80,7 @@ impl Sessions {
                 return Err(error.into());
             }
         };
-        let (picture, picture_error) = self.picture_after(&live, desktop, display, request.picture.as_ref()).await;
+        let (picture, picture_error) = self.picture_after(&live, display, request.picture.as_ref()).await;
         let outcome = WaitOutcome {
             display,
             met,
@@ -96,10 +95,10 @@ impl Sessions {
     async fn picture(
         &self,
         live: &Live,
-        desktop: &dyn Desktop,
         display: DisplayId,
         request: &ScreenshotRequest,
     ) -> Result<Screenshot, SessionsError> {
+        let desktop = live.desktop()?;
         let picture = screenshot::take(live, desktop, display, request, self.config.ceiling()).await?;
         live.pictured(display);
         Ok(picture)
@@ -109,12 +108,11 @@ impl Sessions {
     async fn picture_after(
         &self,
         live: &Live,
-        desktop: &dyn Desktop,
         display: DisplayId,
         request: Option<&ScreenshotRequest>,
     ) -> (Option<Screenshot>, Option<SessionsError>) {
         let Some(request) = request else { return (None, None) };
-        match self.picture(live, desktop, display, request).await {
+        match self.picture(live, display, request).await {
             Ok(picture) => (Some(picture), None),
             Err(error) => (None, Some(error)),
         }
@@ -137,7 +135,7 @@ impl Sessions {
     }
 }
 
-fn needs_picture(action: &action::Action) -> bool {
+fn has_positions(action: &action::Action) -> bool {
     use action::Action;
     match action {
         Action::Move { .. } | Action::Drag { .. } => true,

@@ -180,6 +180,19 @@ async fn a_closed_session_is_listed_with_its_reason_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_list_of_what_ended_stays_short() {
+    let desk = Desk::ready();
+    for _ in 0..100 {
+        desk.connect("kiosk").await;
+        desk.sessions.disconnect(None).await.unwrap();
+    }
+    let session = desk.connect("kiosk").await.session;
+    let list = desk.sessions.list();
+    assert!(list.len() <= 33, "{}", list.len());
+    assert_eq!(list.last().unwrap().id, session);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_nobody_uses_is_closed_and_one_in_use_is_not() {
     let desk = Desk::ready();
     let idle = SessionsConfig::default().idle.unwrap();
