@@ -3,8 +3,18 @@
 //! Capture and input run on threads of their own, each with its own connection, so that a picture that is
 //! being encoded never delays a click.
 
+pub mod test_card;
+pub mod virtual_display;
+pub mod x11;
+pub mod xauthority;
+
 use remote::{Button, CursorShape, Point, Rect, Size};
+use std::task::Waker;
 use std::time::Duration;
+
+pub use test_card::TestCard;
+pub use virtual_display::VirtualDisplay;
+pub use x11::X11Screen;
 
 /// Where pictures come from and input goes to.
 pub trait Screen: Send + Sync + std::fmt::Debug {
@@ -25,6 +35,14 @@ pub struct Monitor {
     pub modes: Vec<Size>,
 }
 
+impl Monitor {
+    /// The monitor's place in the virtual desktop. Monitors never lie left of or above its origin.
+    pub fn rect(&self) -> Rect {
+        let at = |v: i32| u32::try_from(v).unwrap_or(0);
+        Rect::new(at(self.origin.x), at(self.origin.y), self.size.width, self.size.height)
+    }
+}
+
 /// What happened while waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -36,6 +54,12 @@ pub struct Changes {
     pub cursor: Option<(u64, CursorShape)>,
     /// The pointer's new position in the virtual desktop.
     pub pointer: Option<Point>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.damage.is_empty() && !self.monitors && self.cursor.is_none() && self.pointer.is_none()
+    }
 }
 
 /// Pixels of one monitor: blue, green, red, and one byte that does not count.
@@ -52,10 +76,21 @@ pub trait Capture: Send {
     fn monitors(&mut self) -> Result<Vec<Monitor>, ScreenError>;
 
     /// Waits until something changes, `timeout` at most.
+    ///
+    /// Damage inside what was reported already may stay unreported until the next [`grab`](Self::grab).
     fn wait(&mut self, timeout: Duration) -> Result<Changes, ScreenError>;
 
     /// The picture of a monitor now.
     fn grab(&mut self, monitor: usize) -> Result<Grab<'_>, ScreenError>;
+
+    /// Whether [`wait`](Self::wait) reports the pointer's position. Off at first: no display server tells it
+    /// unasked, so it costs a question every 33 ms.
+    fn track_pointer(&mut self, _on: bool) {}
+
+    /// Ends the [`wait`](Self::wait) in progress, or the next one, at once. The default can not.
+    fn waker(&self) -> Waker {
+        Waker::noop().clone()
+    }
 }
 
 /// A key as RustDesk's key events name it, resolved to what an X server understands.
@@ -104,10 +139,27 @@ pub enum ScreenError {
     NoExtension { display: String, extension: &'static str },
     #[error("the X server went away: {0}")]
     Gone(String),
+    #[error("the X server refused {request}: {reason}")]
+    Refused { request: &'static str, reason: String },
     #[error("no monitor {0}")]
     NoSuchMonitor(usize),
     #[error("no virtual X server can be started: {0}")]
     NoVirtualServer(String),
     #[error("this screen can not do that: {0}")]
     Unsupported(&'static str),
+}
+
+impl ScreenError {
+    /// A stable word for each.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoDisplay { .. } => "no_display",
+            Self::NoExtension { .. } => "no_extension",
+            Self::Gone(_) => "gone",
+            Self::Refused { .. } => "refused",
+            Self::NoSuchMonitor(_) => "no_such_monitor",
+            Self::NoVirtualServer(_) => "no_virtual_server",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
 }
