@@ -1,0 +1,8 @@
+//! The relay over real sockets on 127.0.0.1.
+
+mod harness;
+mod pairing;
+mod recordings;
+mod refusals;
+mod timeouts;
+mod web;
