@@ -104,9 +104,12 @@ impl FairShare {
         self.active += u32::from(first);
     }
 
-    /// A pair wanted more than its rate, for the first time in this window.
-    pub(super) fn limited(&mut self) {
-        self.limited += 1;
+    /// A pair wanted more than its rate and was told to wait so long; `first` if for the first time in this
+    /// window. How long it should really wait: who does not ask again in each window is not counted as
+    /// one that could use more.
+    pub(super) fn limited(&mut self, wait: Duration, first: bool) -> Duration {
+        self.limited += u32::from(first);
+        wait.min(WINDOW / 2)
     }
 
     fn turn(&mut self, now: Instant, seconds: f64) {
@@ -218,11 +221,8 @@ mod tests {
                             t.got += n;
                         }
                         Err(wait) => {
-                            if t.limited != window {
-                                fair.limited();
-                                t.limited = window;
-                            }
-                            t.ready = now + wait;
+                            t.ready = now + fair.limited(wait, t.limited != window);
+                            t.limited = window;
                         }
                     }
                 }

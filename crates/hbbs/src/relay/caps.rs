@@ -137,10 +137,9 @@ impl Throttle {
                 Err(wait) => {
                     if let (Some(fair), Some((share, window))) = (fair.as_mut(), share)
                         && share <= rate
-                        && self.limited != window
                     {
-                        self.limited = window;
-                        fair.limited();
+                        let first = std::mem::replace(&mut self.limited, window) != window;
+                        return Err(fair.limited(wait, first));
                     }
                     return Err(wait);
                 }

@@ -1,0 +1,172 @@
+//! Bandwidth: who is at a limit waits, and nobody else.
+
+use crate::harness::{DEADLINE, TestRelay};
+use hbbs::relay::{Bandwidth, RelayConfig};
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// A pair that always wants to move more, and counts what it could.
+struct Bulk {
+    moved: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Bulk {
+    fn start((mut a, mut b): (TcpStream, TcpStream)) -> Self {
+        let (moved, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let writer = {
+            let stop = Arc::clone(&stop);
+            move || {
+                let bytes = vec![7; 65_536];
+                while !stop.load(Relaxed) && a.write_all(&bytes).is_ok() {}
+            }
+        };
+        let reader = {
+            let moved = Arc::clone(&moved);
+            move || {
+                let mut bytes = vec![0; 65_536];
+                while let Ok(n @ 1..) = b.read(&mut bytes) {
+                    moved.fetch_add(n as u64, Relaxed);
+                }
+            }
+        };
+        let threads = vec![std::thread::spawn(writer), std::thread::spawn(reader)];
+        Self { moved, stop, threads }
+    }
+
+    /// Bytes per second over `time`.
+    fn rate(&self, time: Duration) -> f64 {
+        let (before, start) = (self.moved.load(Relaxed), Instant::now());
+        std::thread::sleep(time);
+        (self.moved.load(Relaxed) - before) as f64 / start.elapsed().as_secs_f64()
+    }
+
+    fn stop(self, relay: &TestRelay) {
+        self.stop.store(true, Relaxed);
+        // Ends the pairs, so that nobody waits in a read or write.
+        relay.handle.set_blocked([Ipv4Addr::LOCALHOST.into()].into());
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Round trips of a small message, sorted.
+fn round_trips(pair: &mut (TcpStream, TcpStream), count: usize) -> Vec<Duration> {
+    let mut times: Vec<Duration> = (0..count)
+        .map(|_| {
+            let start = Instant::now();
+            for (from, to) in [(0, 1), (1, 0)] {
+                let mut sides = [&pair.0, &pair.1];
+                sides[from].write_all(&[9; 200]).unwrap();
+                sides[to].read_exact(&mut [0; 200]).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            start.elapsed() - Duration::from_millis(2)
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+/// Stock's p99 beside a pair at the total limit is 258 ms. Generous, because this machine has other work.
+const UNDISTURBED: Duration = Duration::from_millis(30);
+
+fn p90(times: &[Duration]) -> Duration {
+    times[times.len() * 9 / 10]
+}
+
+fn start(bandwidth: Bandwidth) -> TestRelay {
+    TestRelay::start(RelayConfig { bandwidth, ..TestRelay::config() })
+}
+
+#[test]
+fn a_pair_at_its_own_cap_delays_nobody() {
+    let relay = start(Bandwidth { per_pair: Some(2_000_000), ..Bandwidth::default() });
+    let mut small = relay.pair("small");
+    let bulk = Bulk::start(relay.pair("bulk"));
+    let times = round_trips(&mut small, 100);
+    assert!(p90(&times) < UNDISTURBED, "{:?}", p90(&times));
+    let rate = bulk.rate(Duration::from_secs(1));
+    assert!((1_400_000.0..2_600_000.0).contains(&rate), "{rate}");
+    bulk.stop(&relay);
+}
+
+#[test]
+fn pairs_at_the_total_cap_share_it_and_delay_nobody() {
+    let relay = start(Bandwidth { total: Some(8_000_000), ..Bandwidth::default() });
+    let mut small = relay.pair("small");
+    let bulks: Vec<Bulk> = (0..4).map(|n| Bulk::start(relay.pair(&format!("bulk {n}")))).collect();
+    let times = round_trips(&mut small, 100);
+    assert!(p90(&times) < UNDISTURBED, "{:?}", p90(&times));
+    let before: Vec<u64> = bulks.iter().map(|b| b.moved.load(Relaxed)).collect();
+    let began = Instant::now();
+    std::thread::sleep(Duration::from_secs(2));
+    let seconds = began.elapsed().as_secs_f64();
+    let rates: Vec<f64> =
+        bulks.iter().zip(before).map(|(b, n)| (b.moved.load(Relaxed) - n) as f64 / seconds).collect();
+    let sum: f64 = rates.iter().sum();
+    assert!((6_000_000.0..9_500_000.0).contains(&sum), "{sum}");
+    for rate in &rates {
+        assert!((1_000_000.0..3_000_000.0).contains(rate), "{rates:?}");
+    }
+    for bulk in bulks {
+        bulk.stop(&relay);
+    }
+}
+
+#[test]
+fn an_address_at_its_cap_delays_no_other() {
+    let relay = start(Bandwidth { per_ip: Some(2_000_000), ..Bandwidth::default() });
+    let from = |n, uuid: &str| {
+        let mut side = relay.connect_from(IpAddr::from(Ipv4Addr::new(127, 0, 0, n)));
+        side.write_all(&crate::harness::request(uuid, "")).unwrap();
+        side
+    };
+    let mut small = (from(2, "small"), from(3, "small"));
+    let bulks = [Bulk::start(relay.pair("one")), Bulk::start(relay.pair("two"))];
+    let times = round_trips(&mut small, 100);
+    assert!(p90(&times) < UNDISTURBED, "{:?}", p90(&times));
+    let (before, began) = (bulks.iter().map(|b| b.moved.load(Relaxed)).sum::<u64>(), Instant::now());
+    std::thread::sleep(Duration::from_secs(1));
+    let moved = bulks.iter().map(|b| b.moved.load(Relaxed)).sum::<u64>() - before;
+    let rate = moved as f64 / began.elapsed().as_secs_f64();
+    assert!((1_400_000.0..2_600_000.0).contains(&rate), "{rate}");
+    for bulk in bulks {
+        bulk.stop(&relay);
+    }
+}
+
+#[test]
+fn caps_and_the_slow_list_can_be_changed_while_pairs_run() {
+    let relay = TestRelay::default();
+    let bulk = Bulk::start(relay.pair("bulk"));
+    let settles_at = |rate: std::ops::Range<f64>| {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let now = bulk.rate(Duration::from_millis(500));
+            if rate.contains(&now) {
+                return;
+            }
+            assert!(Instant::now() < end, "{now} instead of {rate:?}");
+        }
+    };
+    settles_at(20e6..f64::MAX);
+    let bandwidth = Bandwidth { per_pair: Some(4_000_000), slow: Some(1_000_000), ..Bandwidth::default() };
+    relay.handle.set_bandwidth(bandwidth);
+    settles_at(3e6..5e6);
+    relay.handle.set_slow([Ipv4Addr::LOCALHOST.into()].into());
+    settles_at(0.7e6..1.3e6);
+    relay.handle.set_bandwidth(Bandwidth::default());
+    settles_at(20e6..f64::MAX);
+    bulk.stop(&relay);
+}
