@@ -1,3 +1,20 @@
 //! Rendezvous (ID) server and relay, embeddable: `Server::spawn(config) -> Handle`.
+//!
+//! The decisions ([`broker`], [`registry`], [`limits`]) do no I/O; around them stand threads for datagrams,
+//! tasks for connections and a thread for the database. Facts about the protocol are quoted as
+//! "rendezvous §n".
 
+pub mod broker;
+pub mod clock;
+pub mod counters;
+pub mod keys;
+pub mod limits;
+mod links;
+pub mod registry;
 pub mod relay;
+pub mod server;
+pub mod store;
+mod stream;
+mod udp;
+
+pub use server::{Addresses, ConnectionLimits, Handle, HostInfo, Server, ServerConfig, StartError};
