@@ -6,6 +6,7 @@ mod client_pyref;
 mod codec;
 mod dependencies;
 mod fuzz_regressions;
+mod hbbs_recordings;
 mod layering;
 mod pyref;
 mod recordings;
