@@ -16,15 +16,15 @@ use x11rb::protocol::xproto::{
 };
 use x11rb::rust_connection::RustConnection;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A display of its own for a test; the package to install is in the error where there is no server.
-fn display(size: Size) -> VirtualDisplay {
+pub(crate) fn display(size: Size) -> VirtualDisplay {
     VirtualDisplay::start(size).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Asks again until the answer is there.
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask() {
@@ -78,14 +78,14 @@ impl Drop for Program {
 }
 
 /// A window of our own that fills the screen and tells what it receives.
-struct Witness {
+pub(crate) struct Witness {
     connection: RustConnection,
     root: Window,
     window: Window,
 }
 
 impl Witness {
-    fn new(display: &VirtualDisplay) -> Self {
+    pub(crate) fn new(display: &VirtualDisplay) -> Self {
         let (connection, number) = connect(display);
         let screen = connection.setup().roots[number].clone();
         let window = connection.generate_id().unwrap();
@@ -137,7 +137,7 @@ impl Witness {
         })
     }
 
-    fn fill(&self, place: Rectangle, colour: u32) {
+    pub(crate) fn fill(&self, place: Rectangle, colour: u32) {
         let gc = self.connection.generate_id().unwrap();
         self.connection.create_gc(gc, self.window, &CreateGCAux::new().foreground(colour)).unwrap();
         self.connection.poly_fill_rectangle(self.window, gc, &[place]).unwrap();
