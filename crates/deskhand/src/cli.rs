@@ -164,7 +164,8 @@ pub enum BuiltInScreen {
 
 #[derive(Debug, Args)]
 pub struct RendezvousArgs {
-    /// Where the key and the database are kept.
+    /// Where the key and the database are kept. Hosts of a stock hbbs whose db_v2.sqlite3 lies there are
+    /// taken over at the first start, and its id_ed25519 is used.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
@@ -184,10 +185,6 @@ pub struct RendezvousArgs {
     /// Relay addresses to announce to clients; without it they use this machine's.
     #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
     pub relay: Vec<String>,
-
-    /// An existing hbbs database (db_v2.sqlite3) whose peers are taken over.
-    #[arg(long, value_name = "FILE")]
-    pub import: Option<PathBuf>,
 }
 
 /// `WIDTHxHEIGHT`, within what an X server takes.

@@ -3,12 +3,14 @@
 use crate::cli::{HostArgs, ScreenArgs};
 use crate::{config, lifecycle};
 use anyhow::{Context as _, bail};
+use host::screen::test_card::DEFAULT_SIZE;
 use host::screen::{Screen, TestCard, VirtualDisplay, X11Screen};
-use host::{Host, HostConfig, HostEvent, HostHandle, ServerConfig};
-use remote::Size;
+use host::video::VideoConfig;
+use host::{ApproveMode, Host, HostConfig, HostEvent, HostHandle, Limits, ServerConfig};
 use sessions::{FileSecrets, SecretRef, SecretSource as _};
 use std::io::Write as _;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -30,19 +32,37 @@ pub async fn run(args: HostArgs) -> anyhow::Result<()> {
         password: Some(password),
         server,
         direct: args.direct_port.map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)),
-        username: std::env::var("USER").unwrap_or_else(|_| "user".into()),
-        hostname: nix::unistd::gethostname().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        ..HostConfig::new(screen)
+        ..with_defaults(screen)
     })?;
     let outcome = watch(&host, &stop).await;
     host.shutdown().await;
     outcome
 }
 
+/// A host that registers nowhere yet, for this user on this machine.
+pub fn with_defaults(screen: Arc<dyn Screen>) -> HostConfig {
+    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    HostConfig {
+        state_dir: PathBuf::new(),
+        id: None,
+        password: None,
+        approve: ApproveMode::default(),
+        permissions: host::config::default_denied(),
+        allow_plain: false,
+        server: None,
+        direct: None,
+        limits: Limits::default(),
+        screen,
+        video: VideoConfig::default(),
+        username: std::env::var("USER").unwrap_or_else(|_| "user".into()),
+        hostname: hostname.unwrap_or_default(),
+    }
+}
+
 /// The screen that the flags name, and what must live as long.
 fn open_screen(args: &ScreenArgs) -> anyhow::Result<(Arc<dyn Screen>, Option<VirtualDisplay>)> {
     if args.screen.is_some() {
-        return Ok((TestCard::new(Size::new(1280, 800)), None));
+        return Ok((Arc::new(TestCard::new(DEFAULT_SIZE)), None));
     }
     if let Some(size) = args.r#virtual {
         let display = VirtualDisplay::start(size)?;

@@ -19,11 +19,10 @@ impl Rendezvous {
     /// Starts both; the relay asks for the same key as the server.
     ///
     /// `port` 0 takes free ports, and then the relay's address is announced to peers, who could not guess it.
-    pub fn start(mut config: ServerConfig) -> anyhow::Result<Self> {
+    pub fn start(config: ServerConfig) -> anyhow::Result<Self> {
         let port = config.port;
         let listen = config.listen.clone();
         let announced = !config.relays.is_empty();
-        config.listen = listen.clone();
         let server = Server::spawn(config)?;
         let relay = Self::relay(&server, &listen, port)?;
         if port == 0 && !announced {
@@ -61,11 +60,6 @@ impl Rendezvous {
 pub async fn run(args: RendezvousArgs) -> anyhow::Result<()> {
     let state: PathBuf = config::state_dir(args.state.as_deref(), "rendezvous");
     std::fs::create_dir_all(&state).with_context(|| format!("state directory {}", state.display()))?;
-    if let Some(database) = &args.import {
-        let report = hbbs::import_stock(database, &state)
-            .with_context(|| format!("peers of {}", database.display()))?;
-        tracing::info!(?report, "peers were taken over");
-    }
     let stop = lifecycle::stop_on_signal()?;
     let rendezvous = Rendezvous::start(ServerConfig {
         listen: args.listen,

@@ -60,7 +60,7 @@ impl Desktop {
     }
 
     pub fn display(&self) -> &str {
-        self.display.name()
+        self.display.display()
     }
 
     pub fn screen(&self) -> anyhow::Result<Arc<dyn Screen>> {
@@ -97,8 +97,8 @@ fn program(display: &VirtualDisplay, name: &str, home: &Path) -> anyhow::Result<
 fn command(display: &VirtualDisplay, name: &str, home: &Path) -> Command {
     let mut command = Command::new(name);
     command
-        .env("DISPLAY", display.name())
-        .env("XAUTHORITY", display.authority())
+        .env("DISPLAY", display.display())
+        .env("XAUTHORITY", display.xauthority())
         .env("HOME", home)
         .env_remove("XDG_CONFIG_HOME")
         .current_dir(home)

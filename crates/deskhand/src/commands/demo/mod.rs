@@ -9,20 +9,21 @@ mod proof;
 mod steps;
 
 use crate::cli::DemoArgs;
+use crate::commands::host::with_defaults as host_defaults;
 use crate::commands::rendezvous::Rendezvous;
 use crate::lifecycle;
 use agent::{Agent, Picture};
 use anyhow::{Context as _, bail};
 use desktop::Desktop;
 use hbbs::ServerConfig;
-use host::{Host, HostConfig, HostEvent, HostHandle};
+use host::{Host, HostConfig, HostHandle};
 use proof::Proof;
 use rand::Rng as _;
 use remote::Secret;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use steps::{Steps, say};
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +103,7 @@ impl Stage {
         let step = steps.begin("host");
         let password = hbb_common::password::readable(&rand::random::<[u8; 12]>());
         let host = start_host(&desktop, &server, &key, &password, folder.path())?;
-        registered(&host).await?;
+        registered(&rendezvous.server, &host).await?;
         step.done(&format!("registered as {}", host.id()));
 
         let step = steps.begin("MCP gateway");
@@ -145,23 +146,19 @@ fn start_host(
         }),
         username: "demo".into(),
         hostname: "deskhand-demo".into(),
-        ..HostConfig::new(desktop.screen()?)
+        ..host_defaults(desktop.screen()?)
     })?)
 }
 
-async fn registered(host: &HostHandle) -> anyhow::Result<()> {
-    let mut events = host.events();
-    if host.is_registered() {
-        return Ok(());
-    }
-    let wait = async {
-        loop {
-            if let HostEvent::Registered { .. } = events.recv().await? {
-                return anyhow::Ok(());
-            }
+async fn registered(server: &hbbs::Handle, host: &HostHandle) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !server.host(&host.id()).is_some_and(|known| known.online) {
+        if Instant::now() > deadline {
+            bail!("the host was not registered within {} s", PATIENCE.as_secs());
         }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.context("the host was not registered in time")?
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 /// The configuration that the gateway starts with: one target, by id through the relay.
