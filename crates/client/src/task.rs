@@ -3,12 +3,15 @@
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::decode::{Offered, Report};
-use crate::dialer::{Dialled, dial};
+use crate::dialer::{Dialled, Dialler};
+use crate::error::not_pinned;
 use crate::link::{Incoming, Link};
+use crate::pins::Pin;
 use crate::shared::Shared;
 use bytes::Bytes;
+use hbb_common::key::PublicKey;
 use hbb_common::peer_id::PeerAddress;
-use remote::{DisplayId, PeerDetails, RemoteError, Secret, SessionState, Target, VideoCodec};
+use remote::{DisplayId, Path, PeerDetails, RemoteError, Secret, SessionState, Target, VideoCodec};
 use session_proto::client::{self, Client, Event, Output, VideoPackets, png_size};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -46,6 +49,7 @@ pub(crate) struct Task {
     session_id: u64,
     /// Whether a connection got as far as a login, ever.
     was_live: bool,
+    was_relayed: bool,
 }
 
 impl Task {
@@ -59,14 +63,23 @@ impl Task {
         reports: mpsc::UnboundedReceiver<Report>,
     ) -> Self {
         let session_id = rand::random::<u64>() | 1;
-        Self { config, decoders, target, address, shared, commands, reports, session_id, was_live: false }
+        Self {
+            config,
+            decoders,
+            target,
+            address,
+            shared,
+            commands,
+            reports,
+            session_id,
+            was_live: false,
+            was_relayed: false,
+        }
     }
 
     /// Runs until the session is closed for good.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
-        let error = tokio::select! {
-            error = self.connections(&cancel) => error,
-        };
+        let error = self.connections(&cancel).await;
         self.shared.set_state(SessionState::Closed(error));
         self.shared.decoding.close();
     }
@@ -117,8 +130,14 @@ impl Task {
 
     /// Finds a path; `None`: the session was closed meanwhile.
     async fn connect(&mut self, cancel: &CancellationToken) -> Result<Option<Dialled>, RemoteError> {
-        let dialling = dial(self.config.clone(), self.address.clone(), self.target.allow_unencrypted);
-        tokio::pin!(dialling);
+        let dialler = Dialler {
+            config: self.config.clone(),
+            address: self.address.clone(),
+            allow_unencrypted: self.target.allow_unencrypted,
+            was_relayed: self.was_relayed,
+        };
+        // A large future, held for a moment.
+        let mut dialling = Box::pin(dialler.dial());
         loop {
             tokio::select! {
                 dialled = &mut dialling => return dialled.map(Some),
@@ -164,12 +183,13 @@ impl Task {
             fps: self.target.fps,
         };
         self.shared.set_state(SessionState::Connecting);
+        self.was_relayed = dialled.path == Path::Relayed;
         {
             let mut view = self.shared.view();
             view.permissions = remote::Permissions::default();
             view.peer = PeerDetails {
                 path: Some(dialled.path),
-                key: dialled.key.map(hbb_common::key::PublicKey::to_base64),
+                key: dialled.key.map(PublicKey::to_base64),
                 ..PeerDetails::default()
             };
         }
@@ -180,6 +200,7 @@ impl Task {
             unflushed: VecDeque::new(),
             screenshots: HashMap::new(),
             refresh: Refresh::default(),
+            pin: dialled.pin,
             end: None,
         };
         let end = connection.run(cancel).await;
@@ -240,6 +261,8 @@ struct Connection<'a> {
     unflushed: VecDeque<(u64, Reply<()>)>,
     screenshots: HashMap<u64, Vec<Reply<Bytes>>>,
     refresh: Refresh,
+    /// Where the key is kept that the peer proves.
+    pin: Option<Pin>,
     end: Option<End>,
 }
 
@@ -309,7 +332,7 @@ impl Connection<'_> {
         let shared = &self.task.shared;
         match event {
             Event::State(state) => shared.set_state(state),
-            Event::Verified(key) => tracing::debug!(%key, "the peer proved its key"),
+            Event::Verified(key) => self.keep(key),
             Event::Peer(peer) => {
                 self.task.was_live = true;
                 let mut view = shared.view();
@@ -331,6 +354,20 @@ impl Connection<'_> {
             Event::Chat(text) => tracing::info!(chars = text.chars().count(), "chat from the peer"),
             Event::Message { title, text } => tracing::info!(title, text, "message of the peer"),
             Event::Ended { error, retry } => self.end = Some(End::Lost { error, retry }),
+        }
+    }
+
+    /// A key that is proved for the first time is the peer's from now on.
+    fn keep(&mut self, key: PublicKey) {
+        let Some(pin) = &self.pin else { return };
+        let pins = &self.task.config.pins;
+        let kept = match pins.get(pin) {
+            Ok(Some(known)) if known == key => Ok(()),
+            Ok(_) => pins.pin(pin, key),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = kept {
+            self.client.give_up(not_pinned(&e));
         }
     }
 

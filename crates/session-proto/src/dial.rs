@@ -200,6 +200,11 @@ impl Dial {
         }
     }
 
+    /// The peer's id.
+    pub fn id(&self) -> &str {
+        &self.request.id
+    }
+
     /// Begins.
     pub fn start(&mut self, now: Instant) {
         if self.step == Step::New {

@@ -12,7 +12,7 @@ use hbb_common::password::PasswordHash;
 use hbb_common::seal::Seal;
 use hbb_common::session::{
     CaptureDisplays, Clipboard, EncodedVideoFrames, Hash, LoginRequest, LoginResponse, Message, Misc,
-    OptionMessage, PeerInfo, PermissionInfo, ScreenshotResponse, SignedId, TestDelay, VideoFrame,
+    OptionMessage, PeerInfo, PermissionInfo, ScreenshotResponse, SignedId, SwitchDisplay, TestDelay, VideoFrame,
     login_response, message, misc, permission_info, video_frame,
 };
 use prost::Message as _;
@@ -89,7 +89,7 @@ impl Client {
                 let (title, text) = (clip(message.title), clip(message.text));
                 self.event(Event::Message { title, text });
             }
-            other if self.phase == Phase::Live => self.live(other, now),
+            other if self.phase == Phase::Live => self.live(other),
             _ => {}
         }
     }
@@ -216,11 +216,7 @@ impl Client {
             misc::Union::CloseReason(text) => self.end_by_text(&clip(text)),
             misc::Union::PermissionInfo(info) => self.permission(&info),
             _ if self.phase != Phase::Live => {}
-            misc::Union::SwitchDisplay(to) => {
-                if self.screen.switch(&to) {
-                    self.announce_displays();
-                }
-            }
+            misc::Union::SwitchDisplay(to) => self.geometry(&to),
             misc::Union::Uac(covers) => self.secure_desktop = covers,
             misc::Union::ForegroundWindowElevated(elevated) => self.elevated_window = elevated,
             misc::Union::PortableServiceRunning(true) => {
@@ -256,7 +252,7 @@ impl Client {
         self.event(Event::Permissions(permissions));
     }
 
-    fn live(&mut self, union: message::Union, _now: Instant) {
+    fn live(&mut self, union: message::Union) {
         match union {
             message::Union::VideoFrame(frame) => self.video(frame),
             message::Union::PeerInfo(info) => self.peer_changed(&info),
@@ -267,11 +263,7 @@ impl Client {
                     Err(_) => self.refused.bad_cursors += 1,
                 }
             }
-            message::Union::CursorId(id) => {
-                if self.pointer.recall(id) {
-                    self.announce_cursor();
-                }
-            }
+            message::Union::CursorId(id) => self.cursor_again(id),
             message::Union::CursorPosition(position) => {
                 self.pointer.moved_by_host(&position, &self.screen);
                 self.announce_cursor();
@@ -280,6 +272,18 @@ impl Client {
             message::Union::Clipboard(item) => self.clipboard(vec![item]),
             message::Union::MultiClipboards(items) => self.clipboard(items.clipboards),
             _ => {}
+        }
+    }
+
+    fn geometry(&mut self, to: &SwitchDisplay) {
+        if self.screen.switch(to) {
+            self.announce_displays();
+        }
+    }
+
+    fn cursor_again(&mut self, id: u64) {
+        if self.pointer.recall(id) {
+            self.announce_cursor();
         }
     }
 
