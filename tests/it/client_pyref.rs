@@ -227,7 +227,14 @@ async fn what_the_hand_does_arrives_as_it_was_meant() {
     host.event("the last key", LIMIT, |e| e["event"] == "key" && e["control_key"] == "Return");
     let mouse: Vec<_> = events_of(&host, "mouse")
         .iter()
-        .map(|e| (e["mask"].as_i64().unwrap(), e["x"].as_i64().unwrap(), e["y"].as_i64().unwrap(), e["modifiers"].to_string()))
+        .map(|e| {
+            (
+                e["mask"].as_i64().unwrap(),
+                e["x"].as_i64().unwrap(),
+                e["y"].as_i64().unwrap(),
+                e["modifiers"].to_string(),
+            )
+        })
         .collect();
     let plain = || "[]".to_string();
     let want = [
@@ -245,10 +252,16 @@ async fn what_the_hand_does_arrives_as_it_was_meant() {
     assert_eq!(keys.len(), 4);
     assert_eq!(session.cursor().position, Some((FIRST, Point::new(639, 479))));
 
-    let outside = vec![Input::Press { key: Key::Character('x'), held: vec![] }, Input::Move { display: FIRST, to: Point::new(640, 0) }];
+    let outside = vec![
+        Input::Press { key: Key::Character('x'), held: vec![] },
+        Input::Move { display: FIRST, to: Point::new(640, 0) },
+    ];
     assert!(matches!(within("the input", session.input(outside)).await, Err(RemoteError::Invalid(_))));
-    within("the input", session.input(vec![Input::Press { key: Key::Character('y'), held: vec![] }])).await.unwrap();
-    let next = host.event("the next key", LIMIT, |e| e["event"] == "key" && e["chr"] != 99 && e["chr"].is_number());
+    within("the input", session.input(vec![Input::Press { key: Key::Character('y'), held: vec![] }]))
+        .await
+        .unwrap();
+    let next =
+        host.event("the next key", LIMIT, |e| e["event"] == "key" && e["chr"] != 99 && e["chr"].is_number());
     assert_eq!(next["chr"], u32::from('y'), "nothing of a refused list was sent");
 }
 
@@ -257,7 +270,10 @@ async fn a_permission_that_is_off_is_an_error_and_sends_nothing() {
     let mut host = Host::listen(&["--password", "beacon", "--deny", "Keyboard,Audio"]);
     let session = open(target(&host, Some("beacon")));
     ready(&session).await;
-    assert!(!session.permissions().allows(Permission::Keyboard) && !session.permissions().allows(Permission::Audio));
+    assert!(
+        !session.permissions().allows(Permission::Keyboard)
+            && !session.permissions().allows(Permission::Audio)
+    );
     let press = || vec![Input::Press { key: Key::Character('k'), held: vec![] }];
     let refused = within("the input", session.input(press())).await;
     assert_eq!(refused, Err(RemoteError::PermissionDenied(Permission::Keyboard)));
@@ -287,7 +303,9 @@ async fn a_second_display_is_seen_when_asked_for() {
     shows_the_test_picture(&second, 2);
     let missing = within("an answer", session.frame(DisplayId(2))).await;
     assert_eq!(missing.unwrap_err(), RemoteError::NoSuchDisplay(DisplayId(2)));
-    within("the input", session.input(vec![Input::Move { display: DisplayId(1), to: Point::new(5, 6) }])).await.unwrap();
+    within("the input", session.input(vec![Input::Move { display: DisplayId(1), to: Point::new(5, 6) }]))
+        .await
+        .unwrap();
     deskhand_tests::eventually_async("the move", LIMIT, || {
         events_of(&host, "mouse").iter().any(|e| e["x"] == 645 && e["y"] == 6).then_some(())
     })
@@ -306,7 +324,9 @@ async fn a_resized_display_has_pictures_and_coordinates_of_its_new_size() {
     let (_, frame) = picture(&session, FIRST).await;
     shows_the_test_picture(&frame, 0);
     assert_eq!(session.displays()[0].size, Size::new(800, 600));
-    within("the input", session.input(vec![Input::Move { display: FIRST, to: Point::new(799, 599) }])).await.unwrap();
+    within("the input", session.input(vec![Input::Move { display: FIRST, to: Point::new(799, 599) }]))
+        .await
+        .unwrap();
     host.event("the move", LIMIT, |e| e["event"] == "mouse" && e["x"] == 799 && e["y"] == 599);
 }
 
@@ -388,7 +408,8 @@ async fn a_session_that_would_not_be_encrypted_is_not_begun() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_there_is_unreachable() {
     let port = deskhand_tests::net::free_tcp_port(std::net::Ipv4Addr::LOCALHOST);
-    let target = Target { address: format!("127.0.0.1:{port}"), allow_unencrypted: true, ..Target::default() };
+    let target =
+        Target { address: format!("127.0.0.1:{port}"), allow_unencrypted: true, ..Target::default() };
     let session = open(target);
     let end = state(&session, |s| matches!(s, SessionState::Closed(_))).await;
     assert!(matches!(end, SessionState::Closed(RemoteError::Unreachable { .. })), "{end:?}");

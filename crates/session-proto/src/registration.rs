@@ -366,7 +366,11 @@ impl Registration {
                 }
             }
             Ok(PkResult::InvalidIdFormat) => {
-                self.refused(Event::Refused("the id has a form that the server refuses"), ID_TAKEN_PAUSE, now);
+                self.refused(
+                    Event::Refused("the id has a form that the server refuses"),
+                    ID_TAKEN_PAUSE,
+                    now,
+                );
             }
             Ok(PkResult::ServerError) | Err(_) => {
                 self.refused(Event::Refused("server error"), REFUSED_PAUSE, now);

@@ -1,6 +1,8 @@
 use super::*;
 use hbb_common::addr::mangle;
-use hbb_common::rendezvous::{FetchLocalAddr, PunchHole, RegisterPeerResponse, RegisterPkResponse, RequestRelay};
+use hbb_common::rendezvous::{
+    FetchLocalAddr, PunchHole, RegisterPeerResponse, RegisterPkResponse, RequestRelay,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -206,7 +208,8 @@ fn pushes_become_events_and_repetitions_do_not() {
     let kind = PushKind::Punch { relay_only: false };
     assert_eq!(rig.answer(punch(1, NatType::Asymmetric)), push(kind, mangle(client, 1), "192.0.2.1:21117"));
     rig.now += SECOND / 20;
-    let local = Union::FetchLocalAddr(FetchLocalAddr { socket_addr: mangle(client, 2).into(), ..Default::default() });
+    let local =
+        Union::FetchLocalAddr(FetchLocalAddr { socket_addr: mangle(client, 2).into(), ..Default::default() });
     assert_eq!(kinds(&rig.answer(local.clone())), ["repeated"], "the same client in another spelling");
     let relay = Union::RequestRelay(RequestRelay {
         uuid: "u".into(),

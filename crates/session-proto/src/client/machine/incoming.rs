@@ -12,8 +12,8 @@ use hbb_common::password::PasswordHash;
 use hbb_common::seal::Seal;
 use hbb_common::session::{
     CaptureDisplays, Clipboard, EncodedVideoFrames, Hash, LoginRequest, LoginResponse, Message, Misc,
-    OptionMessage, PeerInfo, PermissionInfo, ScreenshotResponse, SignedId, SwitchDisplay, TestDelay, VideoFrame,
-    login_response, message, misc, permission_info, video_frame,
+    OptionMessage, PeerInfo, PermissionInfo, ScreenshotResponse, SignedId, SwitchDisplay, TestDelay,
+    VideoFrame, login_response, message, misc, permission_info, video_frame,
 };
 use prost::Message as _;
 use remote::{DisplayId, PeerDetails, Permission, RemoteError, SessionState, VideoCodec};
