@@ -2,6 +2,8 @@
 
 mod commands;
 mod incoming;
+#[cfg(test)]
+mod tests;
 
 use super::bounds::{MAX_LOGIN_PACKET, MAX_PACKET};
 use super::cursor::Pointer;
