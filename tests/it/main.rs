@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, also in the functions beside it, a panic is the report")]
 
+mod client_hostile;
+mod client_paths;
 mod client_pyref;
+mod client_recordings;
 mod codec;
 mod dependencies;
 mod fuzz_regressions;

@@ -199,7 +199,7 @@ impl Task {
             link: dialled.link,
             unflushed: VecDeque::new(),
             screenshots: HashMap::new(),
-            refresh: Refresh::default(),
+            refresh: Refresh { wanted: BTreeSet::new(), not_before: Instant::now(), pause: Duration::ZERO },
             pin: dialled.pin,
             end: None,
         };
@@ -240,16 +240,16 @@ fn answer<T>(reply: Reply<T>, result: Result<T, RemoteError>) {
 }
 
 /// Complete pictures that have to be asked for, with pauses between.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Refresh {
     wanted: BTreeSet<DisplayId>,
-    not_before: Option<Instant>,
+    not_before: Instant,
     pause: Duration,
 }
 
 impl Refresh {
     fn due(&self) -> Option<Instant> {
-        (!self.wanted.is_empty()).then(|| self.not_before.unwrap_or_else(Instant::now))
+        (!self.wanted.is_empty()).then_some(self.not_before)
     }
 }
 
@@ -311,7 +311,7 @@ impl Connection<'_> {
                 }
             }
             self.refresh.pause = (self.refresh.pause * 2).clamp(REFRESH_PAUSE, REFRESH_PAUSE_MAX);
-            self.refresh.not_before = Some(now + self.refresh.pause);
+            self.refresh.not_before = now + self.refresh.pause;
         }
     }
 
