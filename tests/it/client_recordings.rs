@@ -241,7 +241,7 @@ fn every_recorded_desktop_session_is_understood() {
         sessions += 1;
         echoes += played.echoes;
     }
-    assert!(sessions >= 30 && echoes > 100, "{sessions} sessions, {echoes} echoes");
+    assert!(sessions >= 29 && echoes > 200, "{sessions} sessions, {echoes} echoes");
 }
 
 #[test]

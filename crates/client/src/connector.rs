@@ -28,9 +28,18 @@ impl RustDesk {
         Self { config: Arc::new(config), decoders: codec::decoders().to_vec() }
     }
 
+    fn address(&self, text: &str) -> Result<PeerAddress, RemoteError> {
+        match parse(text)? {
+            PeerAddress::Id(id) if id.server.is_none() && self.config.server.is_none() => Err(
+                RemoteError::Invalid(format!("{text:?} is an id, and no rendezvous server is configured")),
+            ),
+            address => Ok(address),
+        }
+    }
+
     /// As [`Connector::open`], with the type of the session.
     pub fn open_session(&self, target: Target) -> Result<RustDeskSession, RemoteError> {
-        let address = parse(&target.address)?;
+        let address = self.address(&target.address)?;
         if matches!(address, PeerAddress::Direct { .. }) && !target.allow_unencrypted {
             return Err(RemoteError::NotEncrypted);
         }
@@ -62,12 +71,7 @@ impl Connector for RustDesk {
     }
 
     fn check(&self, address: &str) -> Result<(), RemoteError> {
-        match parse(address)? {
-            PeerAddress::Id(id) if id.server.is_none() && self.config.server.is_none() => Err(
-                RemoteError::Invalid(format!("{address:?} is an id, and no rendezvous server is configured")),
-            ),
-            _ => Ok(()),
-        }
+        self.address(address).map(|_| ())
     }
 
     fn open(&self, target: Target) -> Result<Arc<dyn Session>, RemoteError> {

@@ -300,3 +300,44 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use session_proto::client::VideoPacket;
+
+    fn queue() -> (DecodeQueue, mpsc::UnboundedReceiver<Report>) {
+        let (reports, reported) = mpsc::unbounded_channel();
+        (DecodeQueue::new(Arc::new(watch::Sender::new(Frames::new())), reports, 1 << 20), reported)
+    }
+
+    fn video(display: u32, key: bool, size: usize) -> VideoPackets {
+        let packets = vec![VideoPacket { data: Bytes::from(vec![0; size]), key, pts_ms: 0 }];
+        VideoPackets { display: DisplayId(display), codec: VideoCodec::Vp9, packets }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_up_to_a_keyframe() {
+        let (queue, _reports) = queue();
+        let at = Instant::now();
+        assert_eq!(queue.video(video(0, false, 10), at), Offered::NeedsKeyframe);
+        assert_eq!(queue.video(video(0, true, MAX_BYTES + 1), at), Offered::NeedsKeyframe);
+        assert_eq!(queue.video(video(0, false, 10), at), Offered::NeedsKeyframe);
+        assert_eq!(queue.video(video(1, true, 10), at), Offered::Queued, "other displays go on");
+    }
+
+    #[tokio::test]
+    async fn damage_is_reported_and_no_picture_is_made_up() {
+        let (queue, mut reports) = queue();
+        assert_eq!(queue.picture(DisplayId(0)).await, Ok(None), "nothing runs yet");
+        assert_eq!(queue.video(video(0, true, 100), Instant::now()), Offered::Queued);
+        let Some(Report::Failed { failures: 1, codec: VideoCodec::Vp9, .. }) = reports.recv().await else {
+            panic!("a report of the damage")
+        };
+        assert_eq!(queue.picture(DisplayId(0)).await, Ok(None));
+        assert_eq!(queue.video(video(0, false, 100), Instant::now()), Offered::NeedsKeyframe);
+        queue.close();
+        assert_eq!(queue.picture(DisplayId(0)).await, Ok(None));
+    }
+}

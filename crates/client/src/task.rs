@@ -310,6 +310,9 @@ impl Connection<'_> {
                     tracing::debug!("no refresh: {e}");
                 }
             }
+            if now.saturating_duration_since(self.refresh.not_before) > REFRESH_PAUSE_MAX {
+                self.refresh.pause = Duration::ZERO;
+            }
             self.refresh.pause = (self.refresh.pause * 2).clamp(REFRESH_PAUSE, REFRESH_PAUSE_MAX);
             self.refresh.not_before = now + self.refresh.pause;
         }
