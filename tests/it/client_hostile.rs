@@ -169,3 +169,24 @@ async fn leaving_does_not_wait_for_a_host_that_says_nothing() {
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     drop(liar);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_codec_that_fails_three_times_is_not_asked_for_any_more() {
+    let (mut liar, session) = Liar::let_in().await;
+    for _ in 0..3 {
+        let frames = vec![EncodedVideoFrame { data: Bytes::from_static(&[0x55; 64]), key: true, pts: 0 }];
+        let union = Some(video_frame::Union::Av1s(EncodedVideoFrames { frames }));
+        liar.say(message::Union::VideoFrame(VideoFrame { union, display: 0 })).await;
+    }
+    let without_av1 = |m: &message::Union| match m {
+        message::Union::Misc(m) => match &m.union {
+            Some(misc::Union::Option(option)) => {
+                option.supported_decoding.as_ref().is_some_and(|d| d.ability_av1 == 0)
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    assert!(liar.hear(without_av1).await);
+    assert_eq!(session.state(), SessionState::Ready);
+}

@@ -171,8 +171,10 @@ mod tests {
         Input::Move { display: DisplayId(display), to: Point::new(x, y) }
     }
 
-    /// (mask, x, y, modifiers) of mouse events; `None` for keys.
-    fn mice(encoded: &Encoded) -> Vec<Option<(i32, i32, i32, Vec<i32>)>> {
+    /// Mask, x, y and modifiers of a mouse event; `None` for a key.
+    type Brief = Option<(i32, i32, i32, Vec<i32>)>;
+
+    fn mice(encoded: &Encoded) -> Vec<Brief> {
         let mouse = |m: &Message| match &m.union {
             Some(message::Union::MouseEvent(e)) => Some((e.mask, e.x, e.y, e.modifiers.clone())),
             _ => None,

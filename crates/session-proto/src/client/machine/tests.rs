@@ -318,7 +318,7 @@ fn the_round_trip_is_measured_without_a_timer_of_its_own() {
     assert_eq!(scene.outputs(), [], "an answer counts once");
     let theirs = message::Union::TestDelay(TestDelay { last_delay: 3, ..Default::default() });
     scene.host(theirs.clone());
-    assert_eq!(scene.sent(), [theirs.clone()]);
+    assert_eq!(scene.sent(), std::slice::from_ref(&theirs));
     scene.now += Duration::from_secs(15);
     scene.host(theirs);
     assert_eq!(scene.sent().len(), 2);
