@@ -41,7 +41,7 @@ fn decoder_of(codec: VideoCodec) -> Decoder {
 
 /// Decodes every picture of a recording, each display by a decoder of its own that follows the codec of the
 /// message; hands each to `see`.
-fn decode_all(recording: &Recording, mut see: impl FnMut(usize, i32, VideoCodec, &Picture<'_>)) {
+pub(crate) fn decode_all(recording: &Recording, mut see: impl FnMut(usize, i32, VideoCodec, &Picture<'_>)) {
     let mut decoders: BTreeMap<i32, Decoder> = BTreeMap::new();
     for (index, entry) in recording.entries.iter().enumerate().filter(|(_, e)| e.direction == 1) {
         let Ok(message) = Message::decode(entry.bytes.clone()) else { continue };

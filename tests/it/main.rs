@@ -8,6 +8,7 @@ mod client_pyref;
 mod client_recordings;
 mod codec;
 mod dependencies;
+mod framebuffer;
 mod fuzz_regressions;
 mod hbbs_recordings;
 mod layering;

@@ -7,27 +7,27 @@ use std::path::PathBuf;
 /// See and operate any remote machine: for AI models, people and scripts.
 #[derive(Debug, Parser)]
 #[command(name = "deskhand", version, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to log: a level, or levels by module ("warn,client=debug").
     #[arg(long, global = true, env = "DESKHAND_LOG", default_value = "warn", value_name = "FILTER")]
-    pub log: String,
+    pub(crate) log: String,
 
     /// How to write log lines, to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Human,
     Json,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show everything on this machine: a rendezvous, a host with a real desktop, and an MCP client at work.
     Demo(DemoArgs),
     /// Serve MCP over standard input and output.
@@ -43,155 +43,156 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Stop after one round, with exit code 0 if the typed text was proved to arrive and to be seen.
     #[arg(long)]
-    pub once: bool,
+    pub(crate) once: bool,
 
     /// Where the pictures go.
     #[arg(long, value_name = "DIR", default_value = "deskhand-demo")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
 
     /// Size of the virtual desktop.
     #[arg(long, value_name = "WxH", default_value = "1280x800", value_parser = parse_size)]
-    pub virtual_size: remote::Size,
+    pub(crate) virtual_size: remote::Size,
 }
 
 /// Where peers are looked up, and which machines have names.
 #[derive(Debug, Clone, Default, Args)]
-pub struct ConnectionArgs {
+pub(crate) struct ConnectionArgs {
     /// Configuration file (TOML). Without it: $DESKHAND_CONFIG, else deskhand/config.toml in the user's
     /// configuration folder, if there.
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 
     /// Rendezvous server for peers named by id.
     #[arg(long, value_name = "HOST[:PORT]")]
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 
     /// That server's public key.
     #[arg(long, value_name = "KEY", requires = "server")]
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
 
     /// Where pinned peer keys are kept.
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub struct McpArgs {
+pub(crate) struct McpArgs {
     #[command(flatten)]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 
     /// Tools to offer: toolset names separated by commas, or "all".
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub toolsets: Vec<String>,
+    pub(crate) toolsets: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct CallArgs {
+pub(crate) struct CallArgs {
     #[command(flatten)]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 
     /// Print results as JSON, one object a line, instead of text.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 
     /// Where pictures are written.
     #[arg(long, value_name = "DIR", default_value = ".")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
 
     /// A tool's name, then its arguments as a JSON object; again for the next call. The object may be
     /// left out where a tool needs none.
     #[arg(value_name = "TOOL [JSON]", required = true)]
-    pub calls: Vec<String>,
+    pub(crate) calls: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct HostArgs {
+pub(crate) struct HostArgs {
     /// Rendezvous server to register with.
     #[arg(long, value_name = "HOST[:PORT]")]
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 
     /// That server's public key.
     #[arg(long, value_name = "KEY", requires = "server")]
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
 
     /// Relay to use, whatever the server announces.
     #[arg(long, value_name = "HOST[:PORT]", requires = "server")]
-    pub relay: Option<String>,
+    pub(crate) relay: Option<String>,
 
     /// The id to be known by. Without it one is chosen once and kept.
     #[arg(long)]
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
 
     /// File whose first line is the password that lets clients in.
     #[arg(long, value_name = "FILE")]
-    pub password_file: PathBuf,
+    pub(crate) password_file: PathBuf,
 
     #[command(flatten)]
-    pub screen: ScreenArgs,
+    pub(crate) screen: ScreenArgs,
 
     /// Also accept clients directly on this TCP port; such sessions are not encrypted by the protocol.
     #[arg(long, value_name = "N")]
-    pub direct_port: Option<u16>,
+    pub(crate) direct_port: Option<u16>,
 
     /// Where identity and password hash are kept.
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub struct ScreenArgs {
+pub(crate) struct ScreenArgs {
     /// Share this X display. The default is $DISPLAY.
     #[arg(long, value_name = ":N")]
-    pub display: Option<String>,
+    pub(crate) display: Option<String>,
 
     /// Start a virtual X display of this size and share it.
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
-    pub r#virtual: Option<remote::Size>,
+    pub(crate) r#virtual: Option<remote::Size>,
 
     /// Share a built-in interactive picture; needs no X server.
     #[arg(long, value_enum, value_name = "NAME")]
-    pub screen: Option<BuiltInScreen>,
+    pub(crate) screen: Option<BuiltInScreen>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BuiltInScreen {
+pub(crate) enum BuiltInScreen {
     TestCard,
 }
 
 #[derive(Debug, Args)]
-pub struct RendezvousArgs {
+pub(crate) struct RendezvousArgs {
     /// Where the key and the database are kept. Hosts of a stock hbbs whose db_v2.sqlite3 lies there are
     /// taken over at the first start, and its id_ed25519 is used.
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
 
     /// Addresses to listen on; may be given several times. The default is every address.
     #[arg(long, value_name = "IP")]
-    pub listen: Vec<IpAddr>,
+    pub(crate) listen: Vec<IpAddr>,
 
     /// Rendezvous port; NAT test is one below, relay one above, WebSocket two and three above. 0 picks free
     /// ones.
     #[arg(long, default_value_t = hbb_common::defaults::RENDEZVOUS_PORT)]
-    pub port: u16,
+    pub(crate) port: u16,
 
     /// Secret key file in the form of hbbs's id_ed25519; made if there is none.
     #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 
     /// Relay addresses to announce to clients; without it they use this machine's.
     #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
-    pub relay: Vec<String>,
+    pub(crate) relay: Vec<String>,
 }
 
 /// `WIDTHxHEIGHT`, within what an X server takes.
 fn parse_size(text: &str) -> Result<remote::Size, String> {
     let wrong = || format!("{text:?} is no size; write it like 1280x800");
     let (width, height) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
-    let parse = |side: &str| side.trim().parse::<u32>().ok().filter(|n| (16..=16_384).contains(n)).ok_or_else(wrong);
+    let parse =
+        |side: &str| side.trim().parse::<u32>().ok().filter(|n| (16..=16_384).contains(n)).ok_or_else(wrong);
     Ok(remote::Size::new(parse(width)?, parse(height)?))
 }
 

@@ -13,51 +13,51 @@ use std::path::{Path, PathBuf};
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// The rendezvous server for peers named by id alone.
-    pub server: Option<ServerSection>,
+    pub(crate) server: Option<ServerSection>,
     /// Machines by the names that people and models use.
-    pub targets: BTreeMap<String, TargetSection>,
-    pub mcp: McpSection,
+    pub(crate) targets: BTreeMap<String, TargetSection>,
+    pub(crate) mcp: McpSection,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ServerSection {
+pub(crate) struct ServerSection {
     /// `host` or `host:port`, or a `ws://` address.
-    pub address: String,
+    pub(crate) address: String,
     /// The server's public key.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TargetSection {
+pub(crate) struct TargetSection {
     /// `id`, `id/r`, `id@server?key=…`, an IP address, `host:port`.
-    pub address: String,
+    pub(crate) address: String,
     /// File whose first line is the password.
-    pub password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
     /// Allow sessions that the protocol does not encrypt: those by IP address.
     #[serde(default)]
-    pub allow_unencrypted: bool,
-    pub codec: Option<VideoCodec>,
-    pub fps: Option<u32>,
+    pub(crate) allow_unencrypted: bool,
+    pub(crate) codec: Option<VideoCodec>,
+    pub(crate) fps: Option<u32>,
     #[serde(default)]
-    pub quality: Quality,
+    pub(crate) quality: Quality,
     #[serde(default)]
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// What the machine is for; shown to models.
     #[serde(default)]
-    pub description: String,
+    pub(crate) description: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct McpSection {
+pub(crate) struct McpSection {
     /// Toolset names, or "all".
-    pub toolsets: Vec<String>,
+    pub(crate) toolsets: Vec<String>,
     /// Whether `connect` takes a password as an argument.
-    pub allow_password_argument: bool,
+    pub(crate) allow_password_argument: bool,
 }
 
 impl Default for McpSection {
@@ -68,7 +68,7 @@ impl Default for McpSection {
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("there is no configuration file {0}")]
     Missing(PathBuf),
     #[error("{0}")]
@@ -77,15 +77,14 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the file that the flags, the environment or the user's folders name, then the flags.
-    pub fn load(args: &ConnectionArgs) -> Result<Self, ConfigError> {
+    pub(crate) fn load(args: &ConnectionArgs) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         if let Some(path) = Self::file(args)? {
             figment = figment.merge(Toml::file_exact(path));
         }
         // DESKHAND_SERVER__ADDRESS and the like; the others are not configuration keys.
-        figment = figment.merge(
-            Env::prefixed("DESKHAND_").ignore(&["config", "log", "test_python"]).split("__"),
-        );
+        figment =
+            figment.merge(Env::prefixed("DESKHAND_").ignore(&["config", "log", "test_python"]).split("__"));
         let mut config: Self = figment.extract().map_err(|e| ConfigError::Invalid(Box::new(e)))?;
         if let Some(address) = &args.server {
             config.server = Some(ServerSection { address: address.clone(), key: args.key.clone() });
@@ -106,7 +105,7 @@ impl Config {
     }
 
     /// The targets; passwords stay references.
-    pub fn targets(&self) -> Vec<TargetEntry> {
+    pub(crate) fn targets(&self) -> Vec<TargetEntry> {
         let entry = |(name, section): (&String, &TargetSection)| TargetEntry {
             target: Target {
                 name: name.clone(),
@@ -127,7 +126,7 @@ impl Config {
 }
 
 /// Where a role keeps what must outlive it: `given`, else systemd's state directory, else the user's.
-pub fn state_dir(given: Option<&Path>, role: &str) -> PathBuf {
+pub(crate) fn state_dir(given: Option<&Path>, role: &str) -> PathBuf {
     if let Some(path) = given {
         return path.to_path_buf();
     }
@@ -174,15 +173,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, "[server]\naddress = \"a\"\nkey = \"k\"\n").unwrap();
-        let args =
-            ConnectionArgs { config: Some(path), server: Some("b".into()), ..Default::default() };
+        let args = ConnectionArgs { config: Some(path), server: Some("b".into()), ..Default::default() };
         let server = Config::load(&args).unwrap().server.unwrap();
         assert_eq!((server.address.as_str(), server.key), ("b", None));
     }
 
     #[test]
     fn unknown_keys_and_missing_files_are_refused() {
-        let error = load("[targets.a]\naddress = \"123456\"\npasword_file = \"x\"\n").unwrap_err().to_string();
+        let error =
+            load("[targets.a]\naddress = \"123456\"\npasword_file = \"x\"\n").unwrap_err().to_string();
         assert!(error.contains("pasword_file"), "{error}");
         let missing = ConnectionArgs { config: Some("/nonexistent/c.toml".into()), ..Default::default() };
         assert!(matches!(Config::load(&missing), Err(ConfigError::Missing(_))));

@@ -3,11 +3,11 @@
 use clap::Args;
 
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Only the benches whose name contains this.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
-pub fn run(_args: &BenchArgs) -> anyhow::Result<bool> {
+pub(crate) fn run(_args: &BenchArgs) -> anyhow::Result<bool> {
     Ok(true)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Exit code 0 if every call succeeded; the calls behind a failed one are not made.
-pub async fn run(args: CallArgs) -> anyhow::Result<bool> {
+pub(crate) async fn run(args: CallArgs) -> anyhow::Result<bool> {
     let calls = parse(&args.calls)?;
     let gateway = gateway::build(&args.connection, &["all".into()], "call")?;
     let stop = lifecycle::stop_on_signal()?;

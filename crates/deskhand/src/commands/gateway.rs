@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Builds the tools over everything that the configuration names. `toolsets` from the command line win
 /// over those of the file.
-pub fn build(args: &ConnectionArgs, toolsets: &[String], actor: &str) -> anyhow::Result<Gateway> {
+pub(crate) fn build(args: &ConnectionArgs, toolsets: &[String], actor: &str) -> anyhow::Result<Gateway> {
     let config = Config::load(args)?;
     let state = config::state_dir(args.state.as_deref(), "client");
     std::fs::create_dir_all(&state).with_context(|| format!("state directory {}", state.display()))?;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
-pub async fn run(args: HostArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: HostArgs) -> anyhow::Result<()> {
     let password = FileSecrets::default().read(&SecretRef::File(args.password_file.clone()))?;
     // The virtual display lives as long as this value.
     let (screen, _virtual_display) = open_screen(&args.screen)?;
@@ -40,7 +40,7 @@ pub async fn run(args: HostArgs) -> anyhow::Result<()> {
 }
 
 /// A host that registers nowhere yet, for this user on this machine.
-pub fn with_defaults(screen: Arc<dyn Screen>) -> HostConfig {
+pub(crate) fn with_defaults(screen: Arc<dyn Screen>) -> HostConfig {
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     HostConfig {
         state_dir: PathBuf::new(),
@@ -99,7 +99,9 @@ async fn watch(host: &HostHandle, stop: &tokio_util::sync::CancellationToken) ->
             Ok(HostEvent::Registered { id }) => writeln!(std::io::stdout().lock(), "registered {id}")?,
             Ok(HostEvent::ScreenGone { reason }) => bail!("the screen is gone: {reason}"),
             Ok(event) => tracing::info!(?event, "host"),
-            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events came faster than they were told"),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "events came faster than they were told")
+            }
             Err(RecvError::Closed) => bail!("the host ended"),
         }
     }

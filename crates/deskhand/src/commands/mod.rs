@@ -1,8 +1,8 @@
 //! One file for each subcommand.
 
-pub mod call;
-pub mod demo;
-pub mod gateway;
-pub mod host;
-pub mod mcp;
-pub mod rendezvous;
+pub(crate) mod call;
+pub(crate) mod demo;
+pub(crate) mod gateway;
+pub(crate) mod host;
+pub(crate) mod mcp;
+pub(crate) mod rendezvous;

@@ -10,16 +10,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// A running rendezvous server with its relay.
-pub struct Rendezvous {
-    pub server: Handle,
-    pub relay: RelayHandle,
+pub(crate) struct Rendezvous {
+    pub(crate) server: Handle,
+    pub(crate) relay: RelayHandle,
 }
 
 impl Rendezvous {
     /// Starts both; the relay asks for the same key as the server.
     ///
     /// `port` 0 takes free ports, and then the relay's address is announced to peers, who could not guess it.
-    pub fn start(config: ServerConfig) -> anyhow::Result<Self> {
+    pub(crate) fn start(config: ServerConfig) -> anyhow::Result<Self> {
         let port = config.port;
         let listen = config.listen.clone();
         let announced = !config.relays.is_empty();
@@ -51,13 +51,13 @@ impl Rendezvous {
     }
 
     /// Ends both, the database written.
-    pub async fn shutdown(self) {
+    pub(crate) async fn shutdown(self) {
         self.relay.shutdown().await;
         self.server.shutdown().await;
     }
 }
 
-pub async fn run(args: RendezvousArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: RendezvousArgs) -> anyhow::Result<()> {
     let state: PathBuf = config::state_dir(args.state.as_deref(), "rendezvous");
     std::fs::create_dir_all(&state).with_context(|| format!("state directory {}", state.display()))?;
     let stop = lifecycle::stop_on_signal()?;

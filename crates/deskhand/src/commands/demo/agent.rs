@@ -12,7 +12,7 @@ use std::time::Duration;
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
-pub enum AgentError {
+pub(crate) enum AgentError {
     #[error("the gateway can not be started: {0}")]
     Start(String),
     #[error("{tool}: {reason}")]
@@ -24,41 +24,43 @@ pub enum AgentError {
 }
 
 /// A connected MCP client.
-pub struct Agent {
+pub(crate) struct Agent {
     service: RunningService<RoleClient, ()>,
 }
 
 /// A picture as the tools return it.
-pub struct Picture {
-    pub file: Vec<u8>,
+pub(crate) struct Picture {
+    pub(crate) file: Vec<u8>,
     /// `image/png` or `image/jpeg`.
-    pub mime: String,
+    pub(crate) mime: String,
     /// What stands beside it.
-    pub facts: Value,
+    pub(crate) facts: Value,
 }
 
 impl Agent {
     /// Starts `program mcp --config config` and makes the protocol's handshake.
-    pub async fn start(program: &Path, config: &Path, state: &Path) -> Result<Self, AgentError> {
+    pub(crate) async fn start(program: &Path, config: &Path, state: &Path) -> Result<Self, AgentError> {
         let mut command = tokio::process::Command::new(program);
         command.arg("mcp").arg("--config").arg(config).arg("--state").arg(state);
-        let transport =
-            TokioChildProcess::new(command).map_err(|e| AgentError::Start(format!("{}: {e}", program.display())))?;
+        let transport = TokioChildProcess::new(command)
+            .map_err(|e| AgentError::Start(format!("{}: {e}", program.display())))?;
         let service = ().serve(transport).await.map_err(|e| AgentError::Start(e.to_string()))?;
         Ok(Self { service })
     }
 
     /// The newest protocol revision both sides speak, and the number of tools.
-    pub async fn describe(&self) -> Result<(String, usize), AgentError> {
+    pub(crate) async fn describe(&self) -> Result<(String, usize), AgentError> {
         let tools = self.service.list_all_tools().await.map_err(|e| AgentError::Start(e.to_string()))?;
         let revision = self.service.peer_info().map(|info| info.protocol_version.to_string());
         Ok((revision.unwrap_or_default(), tools.len()))
     }
 
     /// Calls a tool; an error result is an error here.
-    pub async fn call(&self, tool: &str, arguments: Value) -> Result<CallToolResult, AgentError> {
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Result<CallToolResult, AgentError> {
         let failed = |reason: String| AgentError::Call { tool: tool.into(), reason };
-        let Value::Object(arguments) = arguments else { return Err(failed("arguments are no object".into())) };
+        let Value::Object(arguments) = arguments else {
+            return Err(failed("arguments are no object".into()));
+        };
         let request = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let result = tokio::time::timeout(CALL_TIMEOUT, self.service.call_tool(request))
             .await
@@ -71,7 +73,7 @@ impl Agent {
     }
 
     /// Takes a picture.
-    pub async fn screenshot(&self, arguments: Value) -> Result<Picture, AgentError> {
+    pub(crate) async fn screenshot(&self, arguments: Value) -> Result<Picture, AgentError> {
         let tool = "screenshot";
         let result = self.call(tool, arguments).await?;
         let missing = || AgentError::NoPicture { tool: tool.into() };
@@ -89,7 +91,7 @@ impl Agent {
     }
 
     /// Ends the session and the gateway.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         if let Err(error) = self.service.cancel().await {
             tracing::warn!(%error, "the gateway did not end cleanly");
         }
@@ -97,7 +99,7 @@ impl Agent {
 }
 
 /// The text blocks of a result, one below the other.
-pub fn text_of(result: &CallToolResult) -> String {
+pub(crate) fn text_of(result: &CallToolResult) -> String {
     let texts = result.content.iter().filter_map(|block| match block {
         ContentBlock::Text(text) => Some(text.text.as_str()),
         _ => None,

@@ -15,7 +15,7 @@ const TERMINAL: (u32, u32, u32, u32) = (60, 50, 820, 440);
 /// Until the programs have drawn themselves.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Desktop {
+pub(crate) struct Desktop {
     // Programs go before the display they are on.
     xterm: Child,
     window_manager: Child,
@@ -25,7 +25,7 @@ pub struct Desktop {
 
 impl Desktop {
     /// `home`: the shell's folder; made here.
-    pub async fn start(size: Size, home: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(size: Size, home: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(home)?;
         // The shell says that it is ready by making this file.
         std::fs::write(home.join(".rc"), "PS1='deskhand:\\w$ '\ncd \"$HOME\"\n: > .ready\n")?;
@@ -35,8 +35,24 @@ impl Desktop {
             let (x, y, ..) = TERMINAL;
             let geometry = format!("100x26+{x}+{y}");
             let arguments = [
-                "-geometry", &geometry, "-title", "Deskhand demo", "-fn", "8x13", "-fa", "DejaVu Sans Mono", "-fs",
-                "10", "-bg", "#1e1e2e", "-fg", "#cdd6f4", "+sb", "-e", "bash", "--rcfile",
+                "-geometry",
+                &geometry,
+                "-title",
+                "Deskhand demo",
+                "-fn",
+                "8x13",
+                "-fa",
+                "DejaVu Sans Mono",
+                "-fs",
+                "10",
+                "-bg",
+                "#1e1e2e",
+                "-fg",
+                "#cdd6f4",
+                "+sb",
+                "-e",
+                "bash",
+                "--rcfile",
             ];
             let rc = home.join(".rc");
             let mut command = command(&display, "xterm", home);
@@ -59,20 +75,20 @@ impl Desktop {
         Ok(Self { xterm, window_manager, display, home: home.into() })
     }
 
-    pub fn display(&self) -> &str {
+    pub(crate) fn display(&self) -> &str {
         self.display.display()
     }
 
-    pub fn screen(&self) -> anyhow::Result<Arc<dyn Screen>> {
+    pub(crate) fn screen(&self) -> anyhow::Result<Arc<dyn Screen>> {
         Ok(self.display.screen()?)
     }
 
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         &self.home
     }
 
     /// A pixel well inside the terminal.
-    pub fn xterm_centre(&self) -> (u32, u32) {
+    pub(crate) fn xterm_centre(&self) -> (u32, u32) {
         let (x, y, width, height) = TERMINAL;
         (x + width / 2, y + height / 2)
     }

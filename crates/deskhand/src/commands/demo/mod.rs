@@ -40,7 +40,7 @@ struct Stage {
     folder: tempfile::TempDir,
 }
 
-pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
+pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("folder {}", args.out.display()))?;
     let out = args.out.canonicalize()?;
     let stop = lifecycle::stop_on_signal()?;

@@ -11,7 +11,7 @@ const ENOUGH_PIXELS: usize = 2_000;
 
 /// A command for the demo's shell whose effect can be checked in two places: a file that only the typed
 /// command writes, and a bar of a colour drawn by chance, with the text on it.
-pub struct Proof {
+pub(crate) struct Proof {
     nonce: String,
     colour: [u8; 3],
     file: PathBuf,
@@ -19,7 +19,7 @@ pub struct Proof {
 
 impl Proof {
     /// `random` decides nonce and colour; the shell runs in `folder`.
-    pub fn new(random: [u8; 4], folder: &Path) -> Self {
+    pub(crate) fn new(random: [u8; 4], folder: &Path) -> Self {
         let [a, b, c, d] = random;
         // Saturated, so that neither background nor text comes near it.
         let colour = [160 + a % 80, 20 + b % 60, 60 + c % 120];
@@ -27,18 +27,20 @@ impl Proof {
     }
 
     /// What is typed, without the Enter.
-    pub fn command(&self) -> String {
+    pub(crate) fn command(&self) -> String {
         let [r, g, b] = self.colour;
         let text = self.text();
-        format!(r"clear; printf '\n  \033[1;97;48;2;{r};{g};{b}m   {text}   \033[0m\n\n' | tee proof.txt; uname -a")
+        format!(
+            r"clear; printf '\n  \033[1;97;48;2;{r};{g};{b}m   {text}   \033[0m\n\n' | tee proof.txt; uname -a"
+        )
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("Typed by an AI through RustDesk's protocol: {}", self.nonce)
     }
 
     /// Waits until the file holds the text.
-    pub async fn arrived(&self, timeout: Duration) -> Result<(), String> {
+    pub(crate) async fn arrived(&self, timeout: Duration) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
         loop {
             let content = tokio::fs::read_to_string(&self.file).await.unwrap_or_default();
@@ -53,7 +55,7 @@ impl Proof {
     }
 
     /// How many pixels of a PNG file have the colour.
-    pub fn pixels(&self, file: &[u8]) -> Result<usize, String> {
+    pub(crate) fn pixels(&self, file: &[u8]) -> Result<usize, String> {
         let mut decoder = png::Decoder::new(std::io::Cursor::new(file));
         decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
         let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
@@ -64,12 +66,13 @@ impl Proof {
         if samples < 3 {
             return Err(format!("a picture of {:?}", info.color_type));
         }
-        let near = |pixel: &[u8]| pixel.iter().zip(self.colour).all(|(have, want)| have.abs_diff(want) <= TOLERANCE);
+        let near =
+            |pixel: &[u8]| pixel.iter().zip(self.colour).all(|(have, want)| have.abs_diff(want) <= TOLERANCE);
         Ok(pixels[..info.buffer_size()].chunks_exact(samples).filter(|p| near(&p[..3])).count())
     }
 
     /// Whether the picture shows the bar, and the one before did not.
-    pub fn seen(&self, before: &[u8], after: &[u8]) -> Result<usize, String> {
+    pub(crate) fn seen(&self, before: &[u8], after: &[u8]) -> Result<usize, String> {
         let (before, after) = (self.pixels(before)?, self.pixels(after)?);
         if before < ENOUGH_PIXELS / 10 && after >= ENOUGH_PIXELS {
             return Ok(after);

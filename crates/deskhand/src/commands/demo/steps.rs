@@ -5,24 +5,24 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// A list of steps on standard output. On a terminal the step under way turns a spinner.
-pub struct Steps {
+pub(crate) struct Steps {
     interactive: bool,
     started: Instant,
 }
 
 /// A step under way. Dropping it unfinished leaves no trace but a removed spinner.
-pub struct Step {
+pub(crate) struct Step {
     title: String,
     started: Instant,
     spinner: Option<ProgressBar>,
 }
 
 impl Steps {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { interactive: std::io::stdout().is_terminal(), started: Instant::now() }
     }
 
-    pub fn begin(&self, title: &str) -> Step {
+    pub(crate) fn begin(&self, title: &str) -> Step {
         let spinner = self.interactive.then(|| {
             let bar = ProgressBar::new_spinner();
             let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
@@ -34,18 +34,18 @@ impl Steps {
         Step { title: title.into(), started: Instant::now(), spinner }
     }
 
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 }
 
 impl Step {
     /// The step succeeded; `outcome` says what came of it.
-    pub fn done(self, outcome: &str) {
+    pub(crate) fn done(self, outcome: &str) {
         self.finish("✓", outcome);
     }
 
-    pub fn failed(self, reason: &str) {
+    pub(crate) fn failed(self, reason: &str) {
         self.finish("✗", reason);
     }
 
@@ -59,7 +59,7 @@ impl Step {
 }
 
 /// One line on standard output; a closed pipe is the reader's business.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let written = writeln!(std::io::stdout(), "{line}");
     drop(written);
 }

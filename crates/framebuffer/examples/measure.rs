@@ -1,0 +1,228 @@
+//! How long pictures take, against the bare encoders on the same pixels.
+//!
+//! `cargo run --release -p framebuffer --example measure -- [DESKTOP.png]`: prints one JSON object a line.
+//! Without a file, a desktop of windows with text is made up at 1920×1080.
+
+use framebuffer::{Budget, Format, Framebuffer, PictureRequest};
+use remote::{Frame, Pixels, Plane, Size};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 40;
+
+/// Four bytes a pixel.
+struct Desktop {
+    size: Size,
+    rgbx: Vec<u8>,
+}
+
+impl Desktop {
+    fn made_up(size: Size) -> Self {
+        let mut rgbx = Vec::with_capacity(size.area() as usize * 4);
+        for y in 0..size.height {
+            for x in 0..size.width {
+                let (column, row) = (x / 8, y / 16);
+                let window = row % 30 > 1 && column % 80 > 1;
+                let letter = column.wrapping_mul(2_654_435_761) ^ row.wrapping_mul(40_503);
+                let blank = letter % 5 == 0 || letter / 7 % (row % 11 + 2) == 0;
+                let stroke = letter.rotate_left(x % 8 * 3 + y % 16) % 4 == 0 && x % 8 < 6 && y % 16 < 12;
+                let pixel = match (window, !blank && stroke) {
+                    (false, _) => [58, 110 + (y * 60 / size.height) as u8, 165, 0],
+                    (true, true) => [20, 20, 30, 0],
+                    (true, false) => [250, 250, 245, 0],
+                };
+                rgbx.extend_from_slice(&pixel);
+            }
+        }
+        Self { size, rgbx }
+    }
+
+    fn read(path: &str) -> Self {
+        let file = std::io::BufReader::new(std::fs::File::open(path).expect("a readable file"));
+        let mut decoder = png::Decoder::new(file);
+        decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
+        let mut reader = decoder.read_info().expect("a PNG file");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+        let info = reader.next_frame(&mut pixels).expect("PNG rows");
+        let samples = info.color_type.samples();
+        assert!(samples >= 3, "a picture in colour");
+        let rgbx = pixels.chunks_exact(samples).flat_map(|p| [p[0], p[1], p[2], 0]).collect();
+        Self { size: Size::new(info.width, info.height), rgbx }
+    }
+
+    /// Repeated or cut to a size.
+    fn fitted(&self, size: Size) -> Self {
+        let mut rgbx = Vec::with_capacity(size.area() as usize * 4);
+        for y in 0..size.height % (1 << 20) {
+            for x in 0..size.width {
+                let from = ((y % self.size.height) * self.size.width + x % self.size.width) as usize * 4;
+                rgbx.extend_from_slice(&self.rgbx[from..from + 4]);
+            }
+        }
+        Self { size, rgbx }
+    }
+
+    /// With one line of text written, another one each `round`.
+    fn with_line(&self, round: usize) -> Self {
+        let mut rgbx = self.rgbx.clone();
+        let top = 16 * (3 + round * 7 % (self.size.height as usize / 16 - 4));
+        for y in top..top + 13 {
+            for x in 100..700.min(self.size.width as usize) {
+                let ink = (x / 2 * 7 + y / 2 * 5 + round) % 3 == 0;
+                let at = (y * self.size.width as usize + x) * 4;
+                rgbx[at..at + 3].fill(if ink { 10 } else { 245 });
+            }
+        }
+        Self { size: self.size, rgbx }
+    }
+
+    fn frame(&self) -> Frame {
+        let Size { width, height } = self.size;
+        let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+        let mut planes =
+            yuv::YuvPlanarImageMut::<u8>::alloc(width, height, yuv::YuvChromaSubsampling::Yuv420);
+        yuv::rgba_to_yuv420(
+            &mut planes,
+            &self.rgbx,
+            width * 4,
+            yuv::YuvRange::Limited,
+            yuv::YuvStandardMatrix::Bt601,
+            yuv::YuvConversionMode::Balanced,
+        )
+        .expect("pixels of this size");
+        let plane = |data: &[u8], width: u32, height: u32| Plane {
+            data: data[..(width * height) as usize].to_vec().into(),
+            stride: width as usize,
+        };
+        let planes = [
+            plane(planes.y_plane.borrow(), width, height),
+            plane(planes.u_plane.borrow(), cw, ch),
+            plane(planes.v_plane.borrow(), cw, ch),
+        ];
+        Frame { size: self.size, pixels: Pixels::I420(planes) }
+    }
+}
+
+/// The median of several runs, in milliseconds.
+fn median(mut run: impl FnMut(usize) -> Duration) -> f64 {
+    let mut times: Vec<Duration> = (0..ROUNDS).map(&mut run).collect();
+    times.sort();
+    times[ROUNDS / 2].as_secs_f64() * 1e3
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a program")]
+fn report(case: &str, value: f64, unit: &str, against: &str, ratio: f64) {
+    let line = serde_json::json!({
+        "bench": "framebuffer", "case": case, "value": (value * 1000.0).round() / 1000.0, "unit": unit,
+        "against": against, "ratio": (ratio * 100.0).round() / 100.0,
+    });
+    println!("{line}");
+}
+
+fn main() {
+    let given = std::env::args().nth(1);
+    let desktop = given.map_or_else(|| Desktop::made_up(Size::new(1920, 1080)), |path| Desktop::read(&path));
+    for (width, height) in [(1280, 800), (1920, 1080)] {
+        let desktop = desktop.fitted(Size::new(width, height));
+        let scaled = PictureRequest::default();
+        let native = PictureRequest {
+            budget: Budget { longest_side: 2000, area: u64::MAX, base64_bytes: 4_000_000 },
+            ..PictureRequest::default()
+        };
+        for (budget, request) in [("default", scaled), ("native", native)] {
+            if width == 1280 && budget == "native" {
+                continue;
+            }
+            measure(&desktop, &format!("{width}x{height} {budget}"), &request);
+        }
+    }
+}
+
+fn measure(desktop: &Desktop, name: &str, request: &PictureRequest) {
+    let frame = desktop.frame();
+    let mut framebuffer = Framebuffer::new();
+    framebuffer.update(frame.clone(), Instant::now());
+    let picture = framebuffer.picture(request).expect("a picture");
+    let rgb = pixels_of(&picture.data);
+    let bare = |filter| {
+        let mut bytes = 0;
+        let time = median(|_| {
+            let start = Instant::now();
+            bytes = black_box(bare_png(&rgb, picture.size, filter)).len();
+            start.elapsed()
+        });
+        (time, bytes)
+    };
+    let (bare_ms, bare_bytes) = bare(png::Filter::Adaptive);
+    report(&format!("{name}: bare png, level 1, adaptive"), bare_ms, "ms", "", 1.0);
+    let (plain_ms, plain_bytes) = bare(png::Filter::NoFilter);
+    report(&format!("{name}: bare png, level 1, no filter"), plain_ms, "ms", "", 1.0);
+
+    let full = median(|_| {
+        let mut framebuffer = Framebuffer::new();
+        framebuffer.update(frame.clone(), Instant::now());
+        let start = Instant::now();
+        black_box(framebuffer.picture(request).expect("a picture"));
+        start.elapsed()
+    });
+    report(&format!("{name}: full"), full, "ms", "bare png, level 1, adaptive", full / bare_ms);
+    let kib = picture.data.len() as f64 / 1024.0;
+    let ratio = picture.data.len() as f64 / bare_bytes as f64;
+    report(&format!("{name}: file"), kib, "KiB", "bare png, level 1, adaptive", ratio);
+    let ratio = picture.data.len() as f64 / plain_bytes as f64;
+    report(&format!("{name}: file"), kib, "KiB", "bare png, level 1, no filter", ratio);
+
+    let frames: Vec<Frame> = (0..ROUNDS).map(|round| desktop.with_line(round).frame()).collect();
+    let mut update = Duration::ZERO;
+    let line = median(|round| {
+        let start = Instant::now();
+        framebuffer.update(frames[round].clone(), start);
+        update += start.elapsed();
+        black_box(framebuffer.picture(request).expect("a picture"));
+        start.elapsed()
+    });
+    report(&format!("{name}: two lines of text, with the comparison"), line, "ms", "4 ms", line / 4.0);
+    let update = update.as_secs_f64() * 1e3 / ROUNDS as f64;
+    report(&format!("{name}: of it the comparison"), update, "ms", "", 1.0);
+
+    let copies: Vec<Frame> = (0..ROUNDS).map(|_| desktop.frame()).collect();
+    framebuffer.update(frame.clone(), Instant::now());
+    framebuffer.picture(request).expect("a picture");
+    let same = median(|round| {
+        let start = Instant::now();
+        framebuffer.update(copies[round].clone(), start);
+        black_box(framebuffer.picture(request).expect("a picture"));
+        start.elapsed()
+    });
+    report(&format!("{name}: the same again, with the comparison"), same, "ms", "1 ms", same);
+
+    let jpeg = PictureRequest { format: Format::Jpeg, ..request.clone() };
+    let time = median(|_| {
+        let mut framebuffer = Framebuffer::new();
+        framebuffer.update(frame.clone(), Instant::now());
+        let start = Instant::now();
+        black_box(framebuffer.picture(&jpeg).expect("a picture"));
+        start.elapsed()
+    });
+    report(&format!("{name}: as jpeg"), time, "ms", "bare png, level 1, adaptive", time / bare_ms);
+}
+
+fn pixels_of(file: &[u8]) -> Vec<u8> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().expect("a PNG file");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+    reader.next_frame(&mut pixels).expect("PNG rows");
+    pixels
+}
+
+fn bare_png(rgb: &[u8], size: Size, filter: png::Filter) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, size.width, size.height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_deflate_compression(png::DeflateCompression::Level(1));
+    encoder.set_filter(filter);
+    let mut writer = encoder.write_header().expect("a header");
+    writer.write_image_data(rgb).expect("rows");
+    writer.finish().expect("an end");
+    file
+}
