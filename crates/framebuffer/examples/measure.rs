@@ -125,14 +125,11 @@ fn main() {
     for (width, height) in [(1280, 800), (1920, 1080)] {
         let desktop = desktop.fitted(Size::new(width, height));
         let scaled = PictureRequest::default();
-        let native = PictureRequest {
-            budget: Budget { longest_side: 2000, area: u64::MAX, base64_bytes: 4_000_000 },
-            ..PictureRequest::default()
-        };
-        for (budget, request) in [("default", scaled), ("native", native)] {
-            if width == 1280 && budget == "native" {
-                continue;
-            }
+        let unlimited = |budget| PictureRequest { format: Format::Png, budget, ..Default::default() };
+        let scaled_png = unlimited(Budget { base64_bytes: 9_000_000, ..Budget::default() });
+        let native_png = unlimited(Budget { longest_side: 2000, area: u64::MAX, base64_bytes: 9_000_000 });
+        for (budget, request) in [("default", scaled), ("scaled png", scaled_png), ("native png", native_png)]
+        {
             measure(&desktop, &format!("{width}x{height} {budget}"), &request);
         }
     }
@@ -143,12 +140,16 @@ fn measure(desktop: &Desktop, name: &str, request: &PictureRequest) {
     let mut framebuffer = Framebuffer::new();
     framebuffer.update(frame.clone(), Instant::now());
     let picture = framebuffer.picture(request).expect("a picture");
-    let rgb = pixels_of(&picture.data);
+    let format = PictureRequest { format: Format::Png, ..request.clone() };
+    let budget = Budget { base64_bytes: 9_000_000, ..request.budget };
+    let as_png = framebuffer.picture(&PictureRequest { budget, ..format }).expect("a PNG file");
+    let rgb = pixels_of(&as_png.data);
+    let name = &format!("{name} ({:?} {})", picture.format, picture.size);
     let bare = |filter| {
         let mut bytes = 0;
         let time = median(|_| {
             let start = Instant::now();
-            bytes = black_box(bare_png(&rgb, picture.size, filter)).len();
+            bytes = black_box(bare_png(&rgb, as_png.size, filter)).len();
             start.elapsed()
         });
         (time, bytes)

@@ -1,17 +1,19 @@
 //! Picture files, and what of the last one can be used for the next.
 
+use crate::jpeg_strips::{self, JpegStrip};
 use crate::native::Span;
 use crate::painter::{Painter, Pointer};
-use crate::png_strips::{self, PngStrip, StripCompressor};
+use crate::png_strips::{self, PngStrip};
 use crate::shape::Shape;
 use crate::{Budget, EncodedPicture, Format, PictureError, PictureFormat, PictureRequest};
 use bytes::Bytes;
 use remote::{Frame, Pixels, Rect};
 use std::ops::Range;
-use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+use turbojpeg::Subsamp;
 
 /// Qualities of JPEG, the best first. Under the last one letters lose their shape.
-const QUALITIES: [u8; 3] = [85, 78, 70];
+const QUALITIES: [u8; 3] = [85, 78, LOWEST_QUALITY];
+const LOWEST_QUALITY: u8 = 70;
 
 /// Files are made smaller at most so often; each time takes a tenth at least.
 const SMALLER: usize = 40;
@@ -32,7 +34,9 @@ pub(crate) struct Answers {
     format: Format,
     budget: Budget,
     shape: Shape,
-    strips: Vec<Option<Kept<PngStrip>>>,
+    png: Strips<PngStrip>,
+    /// One for each of [`QUALITIES`].
+    jpeg: [Strips<JpegStrip>; QUALITIES.len()],
     file: Option<Kept<EncodedPicture>>,
 }
 
@@ -40,6 +44,8 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 struct Kept<T> {
     made: T,
+    /// What it adds to a file.
+    bytes: usize,
     generation: u64,
     pointer: Option<Pointer>,
 }
@@ -51,11 +57,59 @@ impl<T> Kept<T> {
     }
 }
 
+/// The compressed strips of a shape, as far as there are any.
+#[derive(Debug)]
+struct Strips<T>(Vec<Option<Kept<T>>>);
+
+impl<T> Strips<T> {
+    fn none(shape: Shape) -> Self {
+        Self((0..shape.strips()).map(|_| None).collect())
+    }
+
+    /// Makes those that are not good any more, until all of them are there or take more than `most` bytes;
+    /// says how many bytes they take.
+    fn renew(
+        &mut self,
+        shape: Shape,
+        source: &Source<'_>,
+        painter: &mut Painter<'_>,
+        most: usize,
+        mut compress: impl FnMut(&[u8]) -> Result<(T, usize), PictureError>,
+    ) -> Result<usize, PictureError> {
+        let mut total = 0;
+        for (strip, kept) in (0..).zip(&mut self.0) {
+            let rect = shape.strip_source(strip);
+            let pointer = within(painter.pointer(), rect);
+            if !kept.as_ref().is_some_and(|kept| kept.is_good(source, rect, pointer)) {
+                let (made, bytes) = compress(painter.strip(shape, strip)?)?;
+                let (generation, pointer) = (source.generation, pointer.cloned());
+                *kept = Some(Kept { made, bytes, generation, pointer });
+            }
+            total += kept.as_ref().map_or(0, |kept| kept.bytes);
+            if total > most {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        self.0.iter().flatten().map(|kept| &kept.made)
+    }
+}
+
 impl Answers {
     pub(crate) fn new(region: Rect, request: &PictureRequest) -> Self {
         let shape = Shape::fitting(region, &request.budget);
-        let strips = (0..shape.strips()).map(|_| None).collect();
-        Self { region, format: request.format, budget: request.budget, shape, strips, file: None }
+        Self {
+            region,
+            format: request.format,
+            budget: request.budget,
+            shape,
+            png: Strips::none(shape),
+            jpeg: QUALITIES.map(|_| Strips::none(shape)),
+            file: None,
+        }
     }
 
     /// Whether these are answers to `request`, whatever pointer it wants.
@@ -73,91 +127,87 @@ impl Answers {
             return Ok(file.made.clone());
         }
         let mut painter = Painter::new(source.frame, pointer);
-        let png = match self.format {
-            Format::Jpeg => None,
-            Format::Auto | Format::Png => self.png(source, pointer, &mut painter)?,
+        let made = match self.format {
+            Format::Png => self.png_of_some_size(source, &mut painter)?,
+            Format::Jpeg => self.jpeg_of_some_size(source, &mut painter)?,
+            Format::Auto => match self.png(source, &mut painter, self.budget.file_bytes())? {
+                Ok(picture) => picture,
+                Err(_) => self.jpeg_of_some_size(source, &mut painter)?,
+            },
         };
-        let made = match (png, self.format) {
-            (Some(png), _) => png,
-            (None, Format::Png) => self.smaller_png(&mut painter)?,
-            (None, _) => self.jpeg(&mut painter)?,
-        };
-        let kept = Kept { made: made.clone(), generation: source.generation, pointer: pointer.cloned() };
-        self.file = Some(kept);
+        let (bytes, generation) = (made.data.len(), source.generation);
+        self.file = Some(Kept { made: made.clone(), bytes, generation, pointer: pointer.cloned() });
         Ok(made)
     }
 
-    /// A PNG file of the strips that are still good and new ones for the others; `None` if it is too large.
+    /// PNG at the shape of the request, or the bytes that it would take if they are over the budget; counted
+    /// no further than `most`.
     fn png(
         &mut self,
         source: &Source<'_>,
-        pointer: Option<&Pointer>,
         painter: &mut Painter<'_>,
-    ) -> Result<Option<EncodedPicture>, PictureError> {
-        let mut compressor = None;
-        let mut bytes = png_strips::OVERHEAD;
-        for (strip, kept) in (0..).zip(&mut self.strips) {
-            let rect = self.shape.strip_source(strip);
-            let pointer = within(pointer, rect);
-            if !kept.as_ref().is_some_and(|kept| kept.is_good(source, rect, pointer)) {
-                let rgb = painter.strip(self.shape, strip)?;
-                let compressor = compressor.get_or_insert_with(StripCompressor::new);
-                let made = compressor.compress(rgb, self.shape.size.width)?;
-                *kept = Some(Kept { made, generation: source.generation, pointer: pointer.cloned() });
-            }
-            bytes += kept.as_ref().map_or(0, |kept| kept.made.len());
-            if !self.budget.allows(bytes) {
-                return Ok(None);
-            }
+        most: usize,
+    ) -> Result<Result<EncodedPicture, usize>, PictureError> {
+        let shape = self.shape;
+        let bytes = renew_png(&mut self.png, shape, source, painter, most)?;
+        if bytes > self.budget.file_bytes() {
+            return Ok(Err(bytes));
         }
-        let strips = self.strips.iter().flatten().map(|kept| &kept.made);
-        let data = Bytes::from(png_strips::file(self.shape.size, strips));
-        Ok(Some(self.encoded(data, PictureFormat::Png, self.shape)))
+        let data = png_strips::file(shape.size, self.png.iter());
+        Ok(Ok(self.encoded(data, PictureFormat::Png, shape)))
     }
 
-    /// The largest PNG file that is found to fit; nothing of it is kept.
-    fn smaller_png(&self, painter: &mut Painter<'_>) -> Result<EncodedPicture, PictureError> {
-        let mut compressor = StripCompressor::new();
+    /// PNG, at a smaller shape if it must be; nothing of that one is kept.
+    fn png_of_some_size(
+        &mut self,
+        source: &Source<'_>,
+        painter: &mut Painter<'_>,
+    ) -> Result<EncodedPicture, PictureError> {
+        let mut bytes = match self.png(source, painter, usize::MAX)? {
+            Ok(picture) => return Ok(picture),
+            Err(bytes) => bytes,
+        };
         let mut shape = self.shape;
         for _ in 0..SMALLER {
-            let mut strips = Vec::new();
-            for strip in 0..shape.strips() {
-                strips.push(compressor.compress(painter.strip(shape, strip)?, shape.size.width)?);
+            shape = self.smaller(shape, bytes)?;
+            let mut strips = Strips::none(shape);
+            bytes = renew_png(&mut strips, shape, source, painter, usize::MAX)?;
+            if bytes <= self.budget.file_bytes() {
+                let data = png_strips::file(shape.size, strips.iter());
+                return Ok(self.encoded(data, PictureFormat::Png, shape));
             }
-            let data = png_strips::file(shape.size, strips.iter());
-            if self.budget.allows(data.len()) {
-                return Ok(self.encoded(data.into(), PictureFormat::Png, shape));
-            }
-            shape = self.smaller(shape, data.len())?;
         }
         Err(PictureError::OverBudget(self.region))
     }
 
-    fn jpeg(&self, painter: &mut Painter<'_>) -> Result<EncodedPicture, PictureError> {
-        let failed = |error: turbojpeg::Error| PictureError::Encoding(error.to_string());
-        let mut compressor = Compressor::new().map_err(failed)?;
+    /// JPEG of the best quality that fits, or at a smaller shape, of which nothing is kept.
+    fn jpeg_of_some_size(
+        &mut self,
+        source: &Source<'_>,
+        painter: &mut Painter<'_>,
+    ) -> Result<EncodedPicture, PictureError> {
+        let most = self.budget.file_bytes();
         let mut shape = self.shape;
-        let mut rgb = Vec::new();
-        let mut qualities = &QUALITIES[..];
+        let mut bytes = 0;
+        for (quality, strips) in QUALITIES.into_iter().zip(&mut self.jpeg) {
+            // The last one is finished: its size tells how much smaller the shape must be.
+            let count_to = if quality == LOWEST_QUALITY { usize::MAX } else { most };
+            bytes = renew_jpeg(strips, shape, source, painter, quality, count_to)?;
+            if bytes <= most {
+                let data = jpeg_strips::file(shape.size, colour(source.frame, shape), strips.iter());
+                let data = data.unwrap_or_default();
+                return Ok(self.encoded(data, PictureFormat::Jpeg { quality }, shape));
+            }
+        }
         for _ in 0..SMALLER {
-            rgb.clear();
-            for strip in 0..shape.strips() {
-                rgb.extend_from_slice(painter.strip(shape, strip)?);
-            }
-            let (width, height) = (shape.size.width as usize, shape.size.height as usize);
-            let image = Image { pixels: &rgb[..], width, pitch: width * 3, height, format: PixelFormat::RGB };
-            compressor.set_subsamp(colour(painter.frame(), shape)).map_err(failed)?;
-            let mut bytes = 0;
-            for quality in qualities {
-                compressor.set_quality(i32::from(*quality)).map_err(failed)?;
-                let data = compressor.compress_to_vec(image).map_err(failed)?;
-                if self.budget.allows(data.len()) {
-                    return Ok(self.encoded(data.into(), PictureFormat::Jpeg { quality: *quality }, shape));
-                }
-                bytes = data.len();
-            }
-            qualities = &QUALITIES[QUALITIES.len() - 1..];
             shape = self.smaller(shape, bytes)?;
+            let mut strips = Strips::none(shape);
+            bytes = renew_jpeg(&mut strips, shape, source, painter, LOWEST_QUALITY, usize::MAX)?;
+            if bytes <= most {
+                let data = jpeg_strips::file(shape.size, colour(source.frame, shape), strips.iter());
+                let format = PictureFormat::Jpeg { quality: LOWEST_QUALITY };
+                return Ok(self.encoded(data.unwrap_or_default(), format, shape));
+            }
         }
         Err(PictureError::OverBudget(self.region))
     }
@@ -169,9 +219,47 @@ impl Answers {
         if smaller == shape { Err(PictureError::OverBudget(self.region)) } else { Ok(smaller) }
     }
 
-    fn encoded(&self, data: Bytes, format: PictureFormat, shape: Shape) -> EncodedPicture {
-        EncodedPicture { data, format, size: shape.size, region: self.region }
+    fn encoded(&self, data: Vec<u8>, format: PictureFormat, shape: Shape) -> EncodedPicture {
+        EncodedPicture { data: Bytes::from(data), format, size: shape.size, region: self.region }
     }
+}
+
+/// As [`Strips::renew`], with the bytes of the whole file.
+fn renew_png(
+    strips: &mut Strips<PngStrip>,
+    shape: Shape,
+    source: &Source<'_>,
+    painter: &mut Painter<'_>,
+    most: usize,
+) -> Result<usize, PictureError> {
+    let mut compressor = None;
+    let rest = most.saturating_sub(png_strips::OVERHEAD);
+    let bytes = strips.renew(shape, source, painter, rest, |rgb| {
+        let compressor = compressor.get_or_insert_with(png_strips::StripCompressor::new);
+        let made = compressor.compress(rgb, shape.size.width)?;
+        let bytes = made.len();
+        Ok((made, bytes))
+    })?;
+    Ok(bytes + png_strips::OVERHEAD)
+}
+
+/// As [`Strips::renew`], with the bytes of the whole file.
+fn renew_jpeg(
+    strips: &mut Strips<JpegStrip>,
+    shape: Shape,
+    source: &Source<'_>,
+    painter: &mut Painter<'_>,
+    quality: u8,
+    most: usize,
+) -> Result<usize, PictureError> {
+    let mut compressor = jpeg_strips::StripCompressor::new(quality, colour(source.frame, shape))?;
+    let rest = most.saturating_sub(jpeg_strips::OVERHEAD);
+    let bytes = strips.renew(shape, source, painter, rest, |rgb| {
+        let made = compressor.compress(rgb, shape.size.width)?;
+        let bytes = made.len();
+        Ok((made, bytes))
+    })?;
+    Ok(bytes + jpeg_strips::OVERHEAD)
 }
 
 /// How much colour to keep. Coloured letters lose their edges if chroma is halved, so it is only where it

@@ -6,6 +6,7 @@
 
 mod answers;
 mod damage;
+mod jpeg_strips;
 mod native;
 mod painter;
 mod picture;

@@ -27,8 +27,8 @@ impl<'a> Painter<'a> {
         Self { frame, pointer, native: NativePixels::default(), resizer: Resizer::new(), rows: Vec::new() }
     }
 
-    pub(crate) fn frame(&self) -> &'a Frame {
-        self.frame
+    pub(crate) fn pointer(&self) -> Option<&'a Pointer> {
+        self.pointer
     }
 
     /// The rows of a strip, three bytes a pixel.

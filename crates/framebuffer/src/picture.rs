@@ -20,9 +20,9 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Whether a file of so many bytes is small enough as base64 text.
-    pub(crate) fn allows(&self, bytes: usize) -> bool {
-        bytes.div_ceil(3).saturating_mul(4) <= self.base64_bytes
+    /// Bytes of the largest file that is small enough as base64 text.
+    pub(crate) fn file_bytes(&self) -> usize {
+        self.base64_bytes / 4 * 3
     }
 }
 

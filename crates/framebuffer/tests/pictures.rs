@@ -82,6 +82,14 @@ fn decode(picture: &EncodedPicture) -> Vec<u8> {
     pixels
 }
 
+/// The pixels of a JPEG file, read by libjpeg, to which a marker out of place is an error.
+fn decode_jpeg(picture: &EncodedPicture) -> Vec<u8> {
+    assert!(matches!(picture.format, PictureFormat::Jpeg { .. }));
+    let image = turbojpeg::decompress(&picture.data, turbojpeg::PixelFormat::RGB).expect("a JPEG file");
+    assert_eq!((image.width, image.height), (picture.size.width as usize, picture.size.height as usize));
+    image.pixels.chunks(image.pitch).flat_map(|row| &row[..image.width * 3]).copied().collect()
+}
+
 fn png(region: Option<Rect>, budget: Budget) -> PictureRequest {
     PictureRequest { region, format: Format::Png, budget, cursor: None }
 }
@@ -210,6 +218,29 @@ fn noise_becomes_jpeg_that_fits() {
             let read = Size::new(header.width as u32, header.height as u32);
             assert_eq!(read, picture.size);
             assert_eq!(picture.region, Rect::of(size));
+        }
+    }
+}
+
+#[test]
+fn a_jpeg_looks_like_the_png_in_every_layout_and_size() {
+    let block = Rect::new(20, 40, 60, 50);
+    for layout in LAYOUTS {
+        for (width, height) in [(200, 333), (64, 64), (17, 65), (1, 1), (97, 32), (2000, 33)] {
+            let size = Size::new(width, height);
+            let mut framebuffer = shown(frame(layout, size, |plane, x, y| screen(plane, x / 4, y, block, 3)));
+            for region in
+                [None, Some(Rect::new(width / 3, height / 3, width - width / 3, height - height / 3))]
+            {
+                let exact = decode(&framebuffer.picture(&png(region, LARGE)).unwrap());
+                let request = PictureRequest { region, format: Format::Jpeg, budget: LARGE, cursor: None };
+                let picture = framebuffer.picture(&request).unwrap();
+                let close = decode_jpeg(&picture);
+                let squares: f64 =
+                    exact.iter().zip(&close).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+                let quality = 10.0 * (65_025.0 * exact.len() as f64 / squares.max(1.0)).log10();
+                assert!(quality > 27.0, "{layout:?} {size} {region:?}: {quality:.1} dB");
+            }
         }
     }
 }
@@ -368,6 +399,7 @@ proptest! {
         edits in prop::collection::vec(edit(), 1..8),
         layout in prop::sample::select(&LAYOUTS[..]),
         longest_side in prop::sample::select(&[2000u32, 199, 97][..]),
+        format in prop::sample::select(&[Format::Png, Format::Jpeg][..]),
     ) {
         let size = Size::new(149, 217);
         let shape = cursor(Size::new(12, 19), Point::new(1, 2), [250, 10, 90, 180]);
@@ -378,9 +410,10 @@ proptest! {
             kept.update(picture.clone(), Instant::now());
             let region = edit.region.then_some(Rect::new(31, 17, 101, 180));
             let pointer = edit.pointer.map(|(x, y)| (Point::new(x, y), shape.clone()));
-            let request = PictureRequest { cursor: pointer, ..png(region, budget) };
+            let request = PictureRequest { region, format, budget, cursor: pointer };
             let answer = kept.picture(&request).unwrap();
             let straight = shown(picture).picture(&request).unwrap();
+            let decode = if format == Format::Png { decode } else { decode_jpeg };
             prop_assert_eq!(decode(&answer), decode(&straight));
             prop_assert_eq!(answer, straight);
         }
