@@ -76,18 +76,22 @@ impl<T> Strips<T> {
         most: usize,
         mut compress: impl FnMut(&[u8]) -> Result<(T, usize), PictureError>,
     ) -> Result<usize, PictureError> {
-        let mut total = 0;
+        let pointer = painter.pointer();
+        let is_good = |kept: &Kept<T>, rect| kept.is_good(source, rect, within(pointer, rect));
+        let good = (0..)
+            .zip(&self.0)
+            .filter_map(|(n, kept)| kept.as_ref().filter(|kept| is_good(kept, shape.strip_source(n))));
+        let mut total = good.map(|kept| kept.bytes).sum();
         for (strip, kept) in (0..).zip(&mut self.0) {
-            let rect = shape.strip_source(strip);
-            let pointer = within(painter.pointer(), rect);
-            if !kept.as_ref().is_some_and(|kept| kept.is_good(source, rect, pointer)) {
-                let (made, bytes) = compress(painter.strip(shape, strip)?)?;
-                let (generation, pointer) = (source.generation, pointer.cloned());
-                *kept = Some(Kept { made, bytes, generation, pointer });
-            }
-            total += kept.as_ref().map_or(0, |kept| kept.bytes);
             if total > most {
                 break;
+            }
+            let rect = shape.strip_source(strip);
+            if !kept.as_ref().is_some_and(|kept| is_good(kept, rect)) {
+                let (made, bytes) = compress(painter.strip(shape, strip)?)?;
+                let (generation, pointer) = (source.generation, within(pointer, rect).cloned());
+                *kept = Some(Kept { made, bytes, generation, pointer });
+                total += bytes;
             }
         }
         Ok(total)
@@ -266,7 +270,8 @@ fn renew_jpeg(
 /// came halved at the same places.
 fn colour(frame: &Frame, shape: Shape) -> Subsamp {
     let halved = matches!(frame.pixels, Pixels::I420(_));
-    let same_places = shape.is_native() && shape.region.x % 2 == 0 && shape.region.y % 2 == 0;
+    let same_places =
+        shape.is_native() && shape.region.x.is_multiple_of(2) && shape.region.y.is_multiple_of(2);
     if halved && same_places { Subsamp::Sub2x2 } else { Subsamp::None }
 }
 

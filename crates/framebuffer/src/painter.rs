@@ -53,7 +53,8 @@ impl<'a> Painter<'a> {
         Ok(&self.rows)
     }
 
-    /// Catmull-Rom keeps the edges of letters as sharp as a longer filter does, without rings around them.
+    /// Hamming's window keeps the edges of letters nearly as sharp as cubic filters do, without rings around
+    /// them, and reads half as many pixels.
     fn scale(&mut self, shape: Shape, strip: u32) -> Result<(), PictureError> {
         let failed = |error: &dyn std::fmt::Display| PictureError::Encoding(error.to_string());
         let native = self.native.rect;
@@ -68,7 +69,7 @@ impl<'a> Painter<'a> {
         let mut target = TypedImage::<U8x3>::from_buffer(shape.size.width, rows, &mut self.rows)
             .map_err(|e| failed(&e))?;
         let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+            .resize_alg(ResizeAlg::Convolution(FilterType::Hamming))
             .use_alpha(false)
             .crop(f64::from(left), top, f64::from(shape.region.width), height);
         self.resizer.resize_typed(&source, &mut target, &options).map_err(|e| failed(&e))

@@ -11,7 +11,7 @@ const LONGEST_SIDE: u32 = 2000;
 pub(crate) const STRIP: u32 = 32;
 
 /// How far the filter for scaling looks, in pixels of the larger picture per pixel of the smaller one.
-const FILTER_SUPPORT: f64 = 2.0;
+const FILTER_SUPPORT: f64 = 1.0;
 
 /// A region of the display and the size at which it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
