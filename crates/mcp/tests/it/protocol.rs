@@ -182,9 +182,12 @@ async fn a_cancelled_call_stops_and_the_next_one_is_served() {
     let typing = json!({ "name": "type_text", "arguments": { "text": text } });
     let id = client.begin("tools/call", typing).await;
     let peer = desk.peer();
-    while peer.typed().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let typing = async {
+        while peer.typed().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), typing).await.expect("the first run arrives");
     client.notify("notifications/cancelled", json!({ "requestId": id })).await;
     let next = client.call("press_key", json!({ "key": "b", "settle": false })).await;
     assert_eq!(next["isError"], false);
