@@ -6,7 +6,9 @@ use sessions::SessionsError;
 /// The advice that always fits a code.
 pub(crate) fn for_code(code: &str) -> &'static str {
     match code {
-        "not_authenticated" => "call connect with this session and a password, or ask the operator to configure one",
+        "not_authenticated" => {
+            "call connect with this session and a password, or ask the operator to configure one"
+        }
         "not_permitted" => "this is refused by configuration or by the peer; ask the operator",
         "unknown_target" => "call target_list for the configured names, or check the id",
         "unreachable" => "check that the machine is on and online, then call connect again",
@@ -15,7 +17,9 @@ pub(crate) fn for_code(code: &str) -> &'static str {
         "awaiting_approval" => "ask the person at the machine to accept, then call connect with this session",
         "needs_os_login" => "a person has to log in to the machine's operating system first",
         "no_display" => "the machine shows no screen: attach a display, start a desktop, or log in there",
-        "permission_denied_by_peer" => "ask the person at the machine to allow keyboard and mouse for this session",
+        "permission_denied_by_peer" => {
+            "ask the person at the machine to allow keyboard and mouse for this session"
+        }
         "elevated_window" => "a person at the machine has to answer or close the window in front",
         "session_closed" => "call session_list to see what is open and why others ended, or connect again",
         "stale_frame" => "call screenshot, then use positions of the new picture",
@@ -33,7 +37,8 @@ pub(crate) fn for_code(code: &str) -> &'static str {
 pub(crate) fn for_state(state: &SessionState) -> String {
     match state {
         SessionState::Connecting => {
-            "it is still being connected: call connect with this session to go on waiting, or disconnect".to_owned()
+            "it is still being connected: call connect with this session to go on waiting, or disconnect"
+                .to_owned()
         }
         SessionState::Reconnecting { .. } => {
             "wait with connect and this session until the connection is back".to_owned()
@@ -47,13 +52,21 @@ pub(crate) fn for_state(state: &SessionState) -> String {
 pub(crate) fn for_error(error: &SessionsError) -> Option<String> {
     let advice = match error {
         SessionsError::TypingStopped { typed, .. } => {
-            return Some(format!("look with screenshot; {typed} characters were typed, so do not type those again"));
+            return Some(format!(
+                "look with screenshot; {typed} characters were typed, so do not type those again"
+            ));
         }
-        SessionsError::NoPicture(_) => "the peer has sent no picture yet: call screenshot again, then session_status",
+        SessionsError::NoPicture(_) => {
+            "the peer has sent no picture yet: call screenshot again, then session_status"
+        }
         SessionsError::SeveralOpen { .. } => "pass one of these handles as session",
         SessionsError::NoneOpen => "call connect first",
-        SessionsError::NoSuchDisplay { .. } => "session_status lists the displays; leave display out for the last one",
-        SessionsError::UnknownKey { .. } => "use one of the similar names, a single character, or type_text for text",
+        SessionsError::NoSuchDisplay { .. } => {
+            "session_status lists the displays; leave display out for the last one"
+        }
+        SessionsError::UnknownKey { .. } => {
+            "use one of the similar names, a single character, or type_text for text"
+        }
         SessionsError::ControlCharacter(_) => "leave it out of the text and use press_key for keys",
         SessionsError::TextTooLong { .. } => "type it in parts",
         SessionsError::PasswordNotAllowed => "leave the password out and ask the operator to configure one",

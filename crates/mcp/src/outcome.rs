@@ -121,7 +121,11 @@ impl CallOutcome {
                         mime_type: mime_type(picture.format),
                         data: picture.data,
                     };
-                    Self { is_error: false, structured, images: reply.picture.into_iter().map(image).collect() }
+                    Self {
+                        is_error: false,
+                        structured,
+                        images: reply.picture.into_iter().map(image).collect(),
+                    }
                 }
             },
         }
@@ -140,9 +144,12 @@ impl CallOutcome {
     pub(crate) fn into_mcp(self) -> CallToolResult {
         let mut content = vec![ContentBlock::text(self.text())];
         content.extend(
-            self.images.iter().map(|image| ContentBlock::image(STANDARD.encode(&image.data), image.mime_type)),
+            self.images
+                .iter()
+                .map(|image| ContentBlock::image(STANDARD.encode(&image.data), image.mime_type)),
         );
-        let mut result = if self.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
+        let mut result =
+            if self.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
         result.structured_content = Some(self.structured);
         result
     }

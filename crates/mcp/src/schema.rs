@@ -15,7 +15,8 @@ pub(crate) fn of_arguments<A: JsonSchema>() -> Arc<JsonObject> {
 /// against it too, so both have to fit.
 pub(crate) fn of_result<R: JsonSchema>() -> Arc<JsonObject> {
     let mut result = object(settings().for_serialize().into_generator().into_root_schema_for::<R>());
-    let failure = object(settings().for_serialize().into_generator().into_root_schema_for::<crate::Failure>());
+    let failure =
+        object(settings().for_serialize().into_generator().into_root_schema_for::<crate::Failure>());
     let required = |schema: &JsonObject| schema.get("required").cloned().unwrap_or_else(|| json!([]));
     let either = json!([{ "required": required(&result) }, { "required": required(&failure) }]);
     let mut properties = failure.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();

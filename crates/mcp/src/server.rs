@@ -38,7 +38,12 @@ pub enum ServeError {
 }
 
 /// Serves one client over a pair of streams of JSON lines until it goes or `stop` is cancelled.
-pub async fn serve<R, W>(gateway: Arc<Gateway>, read: R, write: W, stop: CancellationToken) -> Result<(), ServeError>
+pub async fn serve<R, W>(
+    gateway: Arc<Gateway>,
+    read: R,
+    write: W,
+    stop: CancellationToken,
+) -> Result<(), ServeError>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -101,7 +106,9 @@ impl ServerHandler for Handler {
         };
         match result {
             Ok(outcome) => Ok(outcome.into_mcp().into()),
-            Err(error @ CallError::UnknownTool { .. }) => Err(ErrorData::invalid_params(error.to_string(), None)),
+            Err(error @ CallError::UnknownTool { .. }) => {
+                Err(ErrorData::invalid_params(error.to_string(), None))
+            }
         }
     }
 }

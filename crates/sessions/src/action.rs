@@ -244,18 +244,24 @@ mod tests {
         let held = vec![Modifier::Shift, Modifier::Alt];
         let inputs = inputs(Action::Drag { path, button: Button::Left, held }).unwrap();
         let key = |key| Key::Named(key);
-        assert_eq!(inputs[..4], [
-            at(1, 1),
-            Input::KeyDown { key: key(NamedKey::Shift) },
-            Input::KeyDown { key: key(NamedKey::Alt) },
-            Input::ButtonDown { button: Button::Left, held: vec![] },
-        ]);
+        assert_eq!(
+            inputs[..4],
+            [
+                at(1, 1),
+                Input::KeyDown { key: key(NamedKey::Shift) },
+                Input::KeyDown { key: key(NamedKey::Alt) },
+                Input::ButtonDown { button: Button::Left, held: vec![] },
+            ]
+        );
         assert_eq!(inputs[4..7], [at(21, 1), at(41, 1), at(61, 1)]);
-        assert_eq!(inputs[7..], [
-            Input::ButtonUp { button: Button::Left },
-            Input::KeyUp { key: key(NamedKey::Alt) },
-            Input::KeyUp { key: key(NamedKey::Shift) },
-        ]);
+        assert_eq!(
+            inputs[7..],
+            [
+                Input::ButtonUp { button: Button::Left },
+                Input::KeyUp { key: key(NamedKey::Alt) },
+                Input::KeyUp { key: key(NamedKey::Shift) },
+            ]
+        );
     }
 
     #[test]
@@ -263,7 +269,10 @@ mod tests {
         let outside = vec![spot(0.0, 0.0), spot(100.0, 0.0)];
         for (action, kind) in [
             (Action::Drag { path: outside, button: Button::Left, held: vec![] }, "out_of_bounds"),
-            (Action::Drag { path: vec![spot(1.0, 1.0)], button: Button::Left, held: vec![] }, "invalid_argument"),
+            (
+                Action::Drag { path: vec![spot(1.0, 1.0)], button: Button::Left, held: vec![] },
+                "invalid_argument",
+            ),
             (Action::Scroll { at: None, dx: 0, dy: 0, held: vec![] }, "invalid_argument"),
             (Action::Scroll { at: None, dx: 0, dy: 101, held: vec![] }, "invalid_argument"),
             (Action::Press { chord: Chord::parse("a").unwrap(), repeat: 0 }, "invalid_argument"),

@@ -66,9 +66,7 @@ impl Mapping {
         let within = |value: f64, last: u32| value >= 0.0 && value < f64::from(last) + 1.0;
         let inside = match self.space {
             Space::Picture => within(spot.x, last_x) && within(spot.y, last_y),
-            Space::Normalized1000 => {
-                (0.0..=1000.0).contains(&spot.x) && (0.0..=1000.0).contains(&spot.y)
-            }
+            Space::Normalized1000 => (0.0..=1000.0).contains(&spot.x) && (0.0..=1000.0).contains(&spot.y),
         };
         if !inside || self.native.is_empty() {
             let what = format!("point ({}, {})", spot.x, spot.y);
@@ -158,7 +156,10 @@ mod tests {
         let half = Mapping::new(Space::Picture, Size::new(960, 540), Size::new(1920, 1080));
         assert_eq!(half.point(spot(0.0, 0.0)).unwrap(), Point::new(1, 1), "the middle of the pixel");
         assert_eq!(half.point(spot(959.0, 539.0)).unwrap(), Point::new(1919, 1079));
-        assert_eq!(half.rect(Area { x: 10.0, y: 10.0, width: 5.0, height: 5.0 }).unwrap(), Rect::new(20, 20, 10, 10));
+        assert_eq!(
+            half.rect(Area { x: 10.0, y: 10.0, width: 5.0, height: 5.0 }).unwrap(),
+            Rect::new(20, 20, 10, 10)
+        );
         assert_eq!(half.seen_rect(Rect::new(21, 21, 2, 2)), Rect::new(10, 10, 2, 2));
         assert_eq!(half.seen_point(Point::new(1919, 1079)), Point::new(959, 539));
     }
@@ -166,12 +167,20 @@ mod tests {
     #[test]
     fn out_of_range_names_the_bounds() {
         let mapping = Mapping::new(Space::Picture, Size::new(1280, 800), Size::new(1280, 800));
-        for wrong in [spot(1280.0, 0.0), spot(-1.0, 5.0), spot(0.0, 800.0), spot(f64::NAN, 0.0), spot(f64::INFINITY, 0.0)] {
+        for wrong in [
+            spot(1280.0, 0.0),
+            spot(-1.0, 5.0),
+            spot(0.0, 800.0),
+            spot(f64::NAN, 0.0),
+            spot(f64::INFINITY, 0.0),
+        ] {
             let error = mapping.point(wrong).unwrap_err();
             assert_eq!(error.kind(), "out_of_bounds");
             assert!(error.to_string().contains("x from 0 to 1279, y from 0 to 799"), "{error}");
         }
-        for (x, width) in [(0.0, 1281.0), (1279.0, 2.0), (0.0, 0.0), (-1.0, 4.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
+        for (x, width) in
+            [(0.0, 1281.0), (1279.0, 2.0), (0.0, 0.0), (-1.0, 4.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)]
+        {
             assert!(mapping.rect(Area { x, y: 0.0, width, height: 10.0 }).is_err(), "{x} {width}");
         }
     }

@@ -98,9 +98,11 @@ impl Pass {
         self.tasks.spawn(async move {
             let result = match session.desktop() {
                 None => Err(RemoteError::NoDisplay),
-                Some(desktop) => tokio::time::timeout(deadline, desktop.input(inputs))
-                    .await
-                    .unwrap_or_else(|_| Err(RemoteError::OutcomeUnknown("the network took no inputs".to_owned()))),
+                Some(desktop) => {
+                    tokio::time::timeout(deadline, desktop.input(inputs)).await.unwrap_or_else(|_| {
+                        Err(RemoteError::OutcomeUnknown("the network took no inputs".to_owned()))
+                    })
+                }
             };
             drop(turn);
             // Nobody listens any more where the call was cancelled.
@@ -108,7 +110,7 @@ impl Pass {
         });
         let result = outcome
             .await
-            .unwrap_or_else(|_| Err(RemoteError::OutcomeUnknown("the gateway is shutting down".to_owned())));
+            .unwrap_or_else(|_| Err(RemoteError::OutcomeUnknown("sending broke off".to_owned())));
         tracing::debug!(actor = self.actor.name(), inputs = count, ok = result.is_ok(), "inputs");
         result
     }

@@ -91,7 +91,10 @@ pub fn modifiers(names: &[String]) -> Result<Vec<Modifier>, SessionsError> {
     let mut held = Vec::new();
     for name in names {
         let Held::Plain(modifier) = modifier(name)? else {
-            return Err(SessionsError::UnknownModifier { name: clip(name), near: near(name, MODIFIERS_SHOWN) });
+            return Err(SessionsError::UnknownModifier {
+                name: clip(name),
+                near: near(name, MODIFIERS_SHOWN),
+            });
         };
         if !held.contains(&modifier) {
             held.push(modifier);
@@ -124,7 +127,11 @@ fn split(text: &str) -> Result<(Vec<&str>, &str), SessionsError> {
 /// Where the `+20AC` of a character given by its code begins, which is no border; else the text's length.
 fn code_start(text: &str) -> usize {
     match text.rfind('+') {
-        Some(plus) if text[..plus].ends_with(['u', 'U']) && numbered(&squeeze(&text[plus - 1..])).is_some() => plus,
+        Some(plus)
+            if text[..plus].ends_with(['u', 'U']) && numbered(&squeeze(&text[plus - 1..])).is_some() =>
+        {
+            plus
+        }
         _ => text.len(),
     }
 }
@@ -134,18 +141,23 @@ enum Held {
     AltGr,
 }
 
-const MODIFIERS_SHOWN: &[&str] = &["shift", "ctrl", "control", "alt", "meta", "super", "win", "cmd", "option"];
+const MODIFIERS_SHOWN: &[&str] =
+    &["shift", "ctrl", "control", "alt", "meta", "super", "win", "cmd", "option"];
 
 fn modifier(name: &str) -> Result<Held, SessionsError> {
     let plain = match squeeze(name).as_str() {
         "shift" | "shiftl" | "shiftr" => Modifier::Shift,
         "ctrl" | "control" | "controll" | "controlr" | "ctrll" | "ctrlr" => Modifier::Control,
         "alt" | "altl" | "option" | "opt" => Modifier::Alt,
-        "meta" | "super" | "win" | "windows" | "cmd" | "command" | "superl" | "superr" | "metal" | "metar" => {
-            Modifier::Meta
-        }
+        "meta" | "super" | "win" | "windows" | "cmd" | "command" | "superl" | "superr" | "metal"
+        | "metar" => Modifier::Meta,
         "altgr" | "altr" | "isolevel3shift" | "altright" => return Ok(Held::AltGr),
-        _ => return Err(SessionsError::UnknownModifier { name: clip(name), near: near(name, MODIFIERS_SHOWN) }),
+        _ => {
+            return Err(SessionsError::UnknownModifier {
+                name: clip(name),
+                near: near(name, MODIFIERS_SHOWN),
+            });
+        }
     };
     Ok(Held::Plain(plain))
 }
@@ -170,9 +182,8 @@ fn meaning(name: &str) -> Option<Meaning> {
         };
     }
     let squeezed = squeeze(name);
-    numbered(&squeezed).or_else(|| {
-        NAMES.iter().find(|(known, _)| squeeze(known) == squeezed).map(|(_, meaning)| *meaning)
-    })
+    numbered(&squeezed)
+        .or_else(|| NAMES.iter().find(|(known, _)| squeeze(known) == squeezed).map(|(_, meaning)| *meaning))
 }
 
 /// `F1` to `F24`, `KP_0` to `KP_9`, and characters by code (`U+20AC`).
@@ -222,7 +233,12 @@ fn near(name: &str, known: &[&str]) -> Vec<String> {
         known.iter().map(|known| (distance(&wanted, &squeeze(known)), *known)).collect();
     scored.sort();
     let farthest = wanted.chars().count().div_ceil(2).max(2);
-    scored.iter().take_while(|(score, _)| *score <= farthest).take(3).map(|(_, name)| (*name).to_owned()).collect()
+    scored
+        .iter()
+        .take_while(|(score, _)| *score <= farthest)
+        .take(3)
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
 }
 
 /// Levenshtein distance.

@@ -20,11 +20,19 @@ pub(crate) struct Ended {
     pub(crate) at: Instant,
 }
 
-pub(crate) struct Live {
-    pub(crate) id: SessionId,
+/// Where a session came from.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// Counts the sessions of a gateway.
+    pub(crate) number: u64,
     pub(crate) target: String,
     pub(crate) address: String,
     pub(crate) protocol: &'static str,
+}
+
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    pub(crate) origin: Origin,
     pub(crate) opened: Instant,
     pub(crate) session: Arc<dyn Session>,
     pub(crate) gate: Gate,
@@ -44,9 +52,7 @@ struct Usage {
 
 impl Live {
     pub(crate) fn new(
-        target: String,
-        address: String,
-        protocol: &'static str,
+        origin: Origin,
         session: Arc<dyn Session>,
         config: &SessionsConfig,
         tasks: Tasks,
@@ -54,9 +60,7 @@ impl Live {
         let now = Instant::now();
         Self {
             id: SessionId::random(),
-            target,
-            address,
-            protocol,
+            origin,
             opened: now,
             gate: Gate::new(Arc::clone(&session), tasks, config.input_deadline),
             session,
@@ -161,7 +165,8 @@ impl Live {
 
     /// Pixels of a display: those of its newest picture, else what the peer announced.
     pub(crate) fn native(&self, desktop: &dyn Desktop, display: DisplayId) -> Size {
-        let announced = || desktop.displays().iter().find(|known| known.id == display).map(|known| known.size);
+        let announced =
+            || desktop.displays().iter().find(|known| known.id == display).map(|known| known.size);
         desktop.latest(display).map(|latest| latest.size).or_else(announced).unwrap_or_default()
     }
 

@@ -23,9 +23,10 @@ fn decode(file: &Bytes, native: Size) -> Result<Frame, SessionsError> {
         SessionsError::Remote(RemoteError::UnsupportedByPeer(format!("its picture is unusable: {reason}")))
     };
     let bytes_needed = usize::try_from(native.area() * 8).unwrap_or(usize::MAX);
-    let mut decoder = png::Decoder::new_with_limits(std::io::Cursor::new(&file[..]), png::Limits {
-        bytes: bytes_needed.saturating_add(1 << 20),
-    });
+    let mut decoder = png::Decoder::new_with_limits(
+        std::io::Cursor::new(&file[..]),
+        png::Limits { bytes: bytes_needed.saturating_add(1 << 20) },
+    );
     decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
     let mut reader = decoder.read_info().map_err(|error| refuse(error.to_string()))?;
     let size = Size::new(reader.info().width, reader.info().height);

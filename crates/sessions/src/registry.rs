@@ -9,7 +9,7 @@ use crate::gate::Tasks;
 use crate::live::{InUse, Live, lock};
 use crate::targets::Book;
 use crate::{SecretSource, SessionId, SessionsConfig, SessionsError, TargetEntry, TargetSummary};
-use remote::{Connector, Display, PeerDetails, Permission, Point, SessionState, DisplayId};
+use remote::{Connector, Display, DisplayId, PeerDetails, Permission, Point, SessionState};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Sessions {
             has_password: entry.password.is_some(),
             sessions: open
                 .iter()
-                .filter(|live| live.target == entry.target.name)
+                .filter(|live| live.origin.target == entry.target.name)
                 .map(|live| live.id.clone())
                 .collect(),
         };
@@ -94,7 +94,7 @@ impl Sessions {
     /// Every session, those closed a short while ago included; oldest first.
     pub fn list(&self) -> Vec<SessionSummary> {
         let mut sessions: Vec<_> = lock(&self.live).values().cloned().collect();
-        sessions.sort_by_key(|live| live.opened);
+        sessions.sort_by_key(|live| live.origin.number);
         sessions.iter().map(|live| summary(live)).collect()
     }
 
@@ -106,7 +106,7 @@ impl Sessions {
         let desktop = live.session.desktop();
         Ok(SessionStatus {
             summary: summary(&live),
-            address: live.address.clone(),
+            address: live.origin.address.clone(),
             peer: live.session.peer(),
             denied: live.session.permissions().denied,
             displays: desktop.map(remote::Desktop::displays).unwrap_or_default(),
@@ -160,7 +160,7 @@ impl Sessions {
             1 => Ok(open.swap_remove(0)),
             0 => Err(SessionsError::NoneOpen),
             _ => {
-                let open = open.iter().map(|live| (live.id.clone(), live.target.clone())).collect();
+                let open = open.iter().map(|live| (live.id.clone(), live.origin.target.clone())).collect();
                 Err(SessionsError::SeveralOpen { open })
             }
         }
@@ -186,8 +186,8 @@ impl std::fmt::Debug for Sessions {
 fn summary(live: &Live) -> SessionSummary {
     SessionSummary {
         id: live.id.clone(),
-        target: live.target.clone(),
-        protocol: live.protocol,
+        target: live.origin.target.clone(),
+        protocol: live.origin.protocol,
         state: live.state(),
         reason: live.ended().map(|ended| ended.reason.clone()),
         age: live.opened.elapsed(),

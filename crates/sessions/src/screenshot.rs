@@ -51,9 +51,13 @@ impl ScreenshotRequest {
 
     fn budget(&self, ceiling: Budget) -> Budget {
         Budget {
-            longest_side: self.longest_side.map_or(ceiling.longest_side, |side| side.min(ceiling.longest_side)),
+            longest_side: self
+                .longest_side
+                .map_or(ceiling.longest_side, |side| side.min(ceiling.longest_side)),
             area: ceiling.area,
-            base64_bytes: self.base64_bytes.map_or(ceiling.base64_bytes, |bytes| bytes.min(ceiling.base64_bytes)),
+            base64_bytes: self
+                .base64_bytes
+                .map_or(ceiling.base64_bytes, |bytes| bytes.min(ceiling.base64_bytes)),
         }
     }
 }
@@ -89,8 +93,12 @@ pub(crate) async fn take(
     request: &ScreenshotRequest,
     ceiling: Budget,
 ) -> Result<Screenshot, SessionsError> {
-    if request.longest_side.is_some_and(|side| side < 16) || request.base64_bytes.is_some_and(|bytes| bytes < 1024) {
-        return Err(SessionsError::Invalid("a picture needs a side of 16 pixels and 1024 bytes at least".to_owned()));
+    if request.longest_side.is_some_and(|side| side < 16)
+        || request.base64_bytes.is_some_and(|bytes| bytes < 1024)
+    {
+        return Err(SessionsError::Invalid(
+            "a picture needs a side of 16 pixels and 1024 bytes at least".to_owned(),
+        ));
     }
     live.first_picture(desktop, display).await?;
     let mut view = live.view(display).lock_owned().await;

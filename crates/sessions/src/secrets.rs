@@ -119,9 +119,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("empty");
         std::fs::write(&path, "\n").unwrap();
-        assert!(matches!(
-            FileSecrets::default().read(&SecretRef::File(path)),
-            Err(SecretError::Empty(_))
-        ));
+        assert!(matches!(FileSecrets::default().read(&SecretRef::File(path)), Err(SecretError::Empty(_))));
     }
 }

@@ -21,7 +21,9 @@ pub enum Effect {
     /// Nobody looked.
     NotObserved,
     /// The screen could not be watched to the end.
-    Lost { reason: String },
+    Lost {
+        reason: String,
+    },
     /// The screen stayed as it was for as long as a reaction may take.
     None,
     Changed(Change),

@@ -4,12 +4,12 @@
 //! react to inputs, and reads what arrived.
 
 use crate::live::lock;
-use remote::{
-    BoxFuture, Button, Connector, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, Key, PeerDetails,
-    Permission, Permissions, Pixels, Plane, Point, Rect, RemoteError, Secret, Session, SessionState, Size, Target,
-    VideoCodec,
-};
 use bytes::Bytes;
+use remote::{
+    BoxFuture, Button, Connector, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, Key,
+    PeerDetails, Permission, Permissions, Pixels, Plane, Point, Rect, RemoteError, Secret, Session,
+    SessionState, Size, Target, VideoCodec,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -201,6 +201,11 @@ impl FakePeer {
         lock(&self.0.passwords).iter().map(|secret| secret.reveal().to_owned()).collect()
     }
 
+    /// How many hold on to this peer, this clone included.
+    pub fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// The target it was opened for.
     pub fn target(&self) -> Option<Target> {
         lock(&self.0.target).clone()
@@ -264,7 +269,11 @@ impl Session for FakePeer {
         let right = password.reveal() == "right";
         lock(&self.0.passwords).push(password);
         self.set_state(SessionState::Connecting);
-        self.set_state(if right { SessionState::Ready } else { SessionState::AwaitingPassword { wrong: true } });
+        self.set_state(if right {
+            SessionState::Ready
+        } else {
+            SessionState::AwaitingPassword { wrong: true }
+        });
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -279,7 +288,9 @@ impl Session for FakePeer {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.set_state(SessionState::Closed(RemoteError::SessionClosed("closed by us".to_owned()))) })
+        Box::pin(async move {
+            self.set_state(SessionState::Closed(RemoteError::SessionClosed("closed by us".to_owned())))
+        })
     }
 }
 

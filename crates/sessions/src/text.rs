@@ -112,9 +112,10 @@ mod tests {
 
     #[test]
     fn line_breaks_and_tabs_are_keys() {
-        assert_eq!(runs("a\tb\nc\r\nd\re", 50), [
-            "a", "<tab>", "b", "<enter>", "c", "<enter>", "d", "<enter>", "e"
-        ]);
+        assert_eq!(
+            runs("a\tb\nc\r\nd\re", 50),
+            ["a", "<tab>", "b", "<enter>", "c", "<enter>", "d", "<enter>", "e"]
+        );
         assert_eq!(runs("\n\n", 50), ["<enter>", "<enter>"]);
         assert!(runs("", 50).is_empty());
     }

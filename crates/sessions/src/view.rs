@@ -37,7 +37,11 @@ pub(crate) struct View {
 
 impl View {
     /// Takes the newest picture if there is a newer one than the kept.
-    pub(crate) async fn pull(&mut self, desktop: &dyn Desktop, display: DisplayId) -> Result<(), RemoteError> {
+    pub(crate) async fn pull(
+        &mut self,
+        desktop: &dyn Desktop,
+        display: DisplayId,
+    ) -> Result<(), RemoteError> {
         let Some(latest) = desktop.latest(display) else { return Ok(()) };
         if self.kept.is_some_and(|kept| kept.sequence >= latest.sequence) {
             return Ok(());
@@ -100,7 +104,8 @@ impl View {
     /// The picture last given out, if this wish would give the same again.
     pub(crate) fn same_as_shown(&self, request: &ScreenshotRequest, region: Option<Rect>) -> Option<&Shown> {
         let shown = self.shown.as_ref()?;
-        (shown.request.looks_like(request) && self.changed_since(shown.sequence, region).is_none()).then_some(shown)
+        (shown.request.looks_like(request) && self.changed_since(shown.sequence, region).is_none())
+            .then_some(shown)
     }
 
     pub(crate) fn shown(&self) -> Option<&Shown> {

@@ -120,7 +120,8 @@ async fn screenshot(
         lossless: arguments.lossless,
         force: arguments.force,
     };
-    let (id, shot) = context.sessions.screenshot(session(arguments.session.as_ref()).as_ref(), &request).await?;
+    let (id, shot) =
+        context.sessions.screenshot(session(arguments.session.as_ref()).as_ref(), &request).await?;
     let result = ScreenshotResult { session: id.to_string(), picture: PictureFacts::of(&shot) };
     Ok(Reply { result, picture: shot.picture })
 }

@@ -18,7 +18,12 @@ pub(super) fn tools() -> Vec<ToolEntry> {
     vec![
         ToolEntry::new(
             Toolset::Desktop,
-            about("move_mouse", "Move the pointer", "Moves the pointer without pressing anything.", Effect::Sets),
+            about(
+                "move_mouse",
+                "Move the pointer",
+                "Moves the pointer without pressing anything.",
+                Effect::Sets,
+            ),
             move_mouse,
         ),
         ToolEntry::new(

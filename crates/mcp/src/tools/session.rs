@@ -44,12 +44,7 @@ pub(super) fn tools() -> Vec<ToolEntry> {
         ),
         ToolEntry::new(
             Toolset::Desktop,
-            tool(
-                "disconnect",
-                "Disconnect",
-                "Ends a session and tells the peer.",
-                Effect::Sets,
-            ),
+            tool("disconnect", "Disconnect", "Ends a session and tells the peer.", Effect::Sets),
             disconnect,
         ),
         ToolEntry::new(
@@ -102,7 +97,10 @@ struct TargetFacts {
     sessions: Vec<String>,
 }
 
-async fn target_list(context: CallContext, arguments: TargetListArguments) -> Result<Reply<TargetList>, Failure> {
+async fn target_list(
+    context: CallContext,
+    arguments: TargetListArguments,
+) -> Result<Reply<TargetList>, Failure> {
     // Nothing is waited for; tools are asynchronous alike.
     std::future::ready(()).await;
     let wanted = arguments.filter.unwrap_or_default().to_lowercase();
@@ -195,7 +193,10 @@ struct DisconnectResult {
     state: &'static str,
 }
 
-async fn disconnect(context: CallContext, arguments: SessionArgument) -> Result<Reply<DisconnectResult>, Failure> {
+async fn disconnect(
+    context: CallContext,
+    arguments: SessionArgument,
+) -> Result<Reply<DisconnectResult>, Failure> {
     let id = context.sessions.disconnect(session(arguments.session.as_ref()).as_ref()).await?;
     Ok(DisconnectResult { session: id.to_string(), state: "closed" }.into())
 }
@@ -344,7 +345,10 @@ fn permission_name(permission: Permission) -> &'static str {
     }
 }
 
-async fn session_status(context: CallContext, arguments: SessionArgument) -> Result<Reply<StatusResult>, Failure> {
+async fn session_status(
+    context: CallContext,
+    arguments: SessionArgument,
+) -> Result<Reply<StatusResult>, Failure> {
     std::future::ready(()).await;
     let status = context.sessions.status(session(arguments.session.as_ref()).as_ref())?;
     let state = &status.summary.state;

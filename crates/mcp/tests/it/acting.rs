@@ -15,7 +15,7 @@ async fn lively() -> Desk {
     desk.connect("kiosk").await;
     let mut red = 0;
     desk.peer().react(move |peer, _| {
-        red = (red + 40) % 250;
+        red = if red == 0 { 200 } else { 0 };
         peer.paint(FIRST, Rect::new(320, 320, 64, 64), [red, 0, 0]);
     });
     desk
@@ -26,7 +26,10 @@ async fn a_click_is_sent_and_its_effect_seen() {
     let desk = lively().await;
     let outcome = desk.call("click", json!({ "x": 330, "y": 331, "screenshot": true })).await;
     let result = &outcome.structured;
-    assert_eq!((&result["sent"], &result["effect"], &result["settled"]), (&json!(true), &json!("changed"), &json!(true)));
+    assert_eq!(
+        (&result["sent"], &result["effect"], &result["settled"]),
+        (&json!(true), &json!("changed"), &json!(true))
+    );
     assert_eq!(result["changed_region"], json!({ "x": 320, "y": 320, "width": 64, "height": 64 }));
     assert_eq!(result["picture"]["included"], true);
     assert_eq!(outcome.images.len(), 1);
@@ -55,7 +58,8 @@ async fn every_button_count_and_modifier_arrives() {
         ("back", Button::Back),
         ("forward", Button::Forward),
     ] {
-        let arguments = json!({ "button": name, "count": 2, "modifiers": ["ctrl", "Shift"], "settle": false });
+        let arguments =
+            json!({ "button": name, "count": 2, "modifiers": ["ctrl", "Shift"], "settle": false });
         desk.ok("click", arguments).await;
         let inputs = desk.peer().inputs();
         let down = Input::ButtonDown { button, held: vec![Modifier::Control, Modifier::Shift] };
@@ -97,7 +101,8 @@ async fn text_and_keys_arrive_and_text_is_not_repeated() {
     assert!(!outcome.text().contains("veryone"));
 
     desk.ok("press_key", json!({ "key": "Shift+F5", "modifiers": ["ctrl"], "repeat": 2 })).await;
-    let press = Input::Press { key: Key::Named(NamedKey::F(5)), held: vec![Modifier::Shift, Modifier::Control] };
+    let press =
+        Input::Press { key: Key::Named(NamedKey::F(5)), held: vec![Modifier::Shift, Modifier::Control] };
     let inputs = desk.peer().inputs();
     assert_eq!(inputs[inputs.len() - 2..], [press.clone(), press]);
 }

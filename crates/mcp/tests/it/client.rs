@@ -46,13 +46,18 @@ impl Desk {
         let connectors: Vec<Arc<dyn Connector>> = vec![Arc::clone(&connector) as _];
         let targets = vec![entry("kiosk"), entry("office")];
         let sessions = Sessions::new(config, connectors, targets, Arc::new(FileSecrets::default()));
-        let gateway = Gateway::new(Arc::new(sessions), GatewayConfig::default()).expect("the default toolsets exist");
+        let gateway =
+            Gateway::new(Arc::new(sessions), GatewayConfig::default()).expect("the default toolsets exist");
         Self { gateway: Arc::new(gateway), connector }
     }
 
-    /// Calls a tool within the process.
+    /// Calls a tool within the process; whatever comes of it has to fit the tool's output schema.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> CallOutcome {
-        self.gateway.call(tool, arguments).await.expect("the tool exists")
+        let outcome = self.gateway.call(tool, arguments).await.expect("the tool exists");
+        let about = self.gateway.tools().find(|about| about.name == tool).expect("the tool is listed");
+        let schema = Value::Object(about.output_schema.as_deref().expect("every tool has one").clone());
+        check_shape(&schema, &outcome.structured, tool);
+        outcome
     }
 
     /// Calls a tool that has to succeed.
@@ -182,4 +187,42 @@ pub(crate) fn size_of_png(file: &[u8]) -> Size {
     assert_eq!(&file[..8], b"\x89PNG\r\n\x1a\n");
     let side = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four bytes"));
     Size::new(side(16), side(20))
+}
+
+/// Checks what clients check: members are known and of the right type, the required ones are there.
+fn check_shape(schema: &Value, value: &Value, path: &str) {
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let fits = |name: &&str| match *name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        _ => false,
+    };
+    assert!(types.is_empty() || types.iter().any(fits), "{path}: {value} is none of {types:?}");
+    if let Some(either) = schema["anyOf"].as_array().filter(|_| schema["type"] == "object") {
+        assert!(either.iter().any(|one| has_required(one, value)), "{path}: {value} fits neither form");
+    }
+    assert!(has_required(schema, value), "{path}: {value} lacks a required member");
+    if let (Some(members), Some(known)) = (value.as_object(), schema["properties"].as_object()) {
+        for (name, member) in members {
+            let inner = known.get(name).unwrap_or_else(|| panic!("{path}: {name} is not in the schema"));
+            check_shape(inner, member, &format!("{path}.{name}"));
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        check_shape(&schema["items"], item, &format!("{path}[]"));
+    }
+}
+
+fn has_required(schema: &Value, value: &Value) -> bool {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    required.into_iter().all(|name| value.get(name).is_some())
 }

@@ -57,7 +57,8 @@ async fn a_region_is_shown_larger_and_positions_stay() {
     let failure = desk.fail("screenshot", json!({ "region": wide })).await;
     assert_eq!(failure["code"], "out_of_bounds");
     let normalized = json!({ "x": 0, "y": 0, "width": 500, "height": 500 });
-    let quarter = desk.ok("screenshot", json!({ "region": normalized, "coordinate_space": "normalized_1000" })).await;
+    let quarter =
+        desk.ok("screenshot", json!({ "region": normalized, "coordinate_space": "normalized_1000" })).await;
     assert_eq!(quarter["region"], normalized);
 }
 
@@ -70,7 +71,12 @@ async fn formats_and_budgets_are_as_asked() {
     assert_eq!(jpeg.images[0].data[..2], [0xFF, 0xD8]);
     let small = desk.call("screenshot", json!({ "max_side": 320 })).await;
     assert_eq!(size_of_png(&small.images[0].data), Size::new(320, 200));
-    for wrong in [json!({ "format": "gif" }), json!({ "max_side": 0 }), json!({ "max_side": -1 }), json!({ "zoom": 2 })] {
+    for wrong in [
+        json!({ "format": "gif" }),
+        json!({ "max_side": 0 }),
+        json!({ "max_side": -1 }),
+        json!({ "zoom": 2 }),
+    ] {
         assert_eq!(desk.fail("screenshot", wrong.clone()).await["code"], "invalid_argument", "{wrong}");
     }
     assert_eq!(desk.fail("screenshot", json!({ "lossless": true })).await["code"], "unsupported_by_peer");
@@ -160,7 +166,11 @@ async fn waiting_tells_whether_it_happened_and_shows_it() {
     let nothing = desk.ok("wait_for", json!({ "condition": "change", "timeout_ms": 700 })).await;
     assert_eq!((&nothing["met"], &nothing["waited_ms"]), (&json!(false), &json!(700)));
     assert!(nothing.get("changed_region").is_none());
-    for wrong in [json!({}), json!({ "condition": "doomsday" }), json!({ "condition": "still", "timeout_ms": 10_000_000 })] {
+    for wrong in [
+        json!({}),
+        json!({ "condition": "doomsday" }),
+        json!({ "condition": "still", "timeout_ms": 10_000_000 }),
+    ] {
         assert_eq!(desk.fail("wait_for", wrong).await["code"], "invalid_argument");
     }
 }
@@ -172,7 +182,9 @@ async fn a_session_that_closes_ends_the_wait_with_its_reason() {
     let peer = desk.peer();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        peer.set_state(SessionState::Closed(RemoteError::SessionClosed("the host was switched off".to_owned())));
+        peer.set_state(SessionState::Closed(RemoteError::SessionClosed(
+            "the host was switched off".to_owned(),
+        )));
     });
     let failure = desk.fail("wait_for", json!({ "condition": "change" })).await;
     assert_eq!(failure["code"], "session_closed");

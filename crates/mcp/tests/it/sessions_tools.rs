@@ -61,7 +61,11 @@ async fn a_session_that_is_not_ready_is_a_failure_that_says_how_to_go_on() {
         (SessionState::AwaitingPassword { wrong: true }, "wrong_password", "right password"),
         (SessionState::Awaiting2fa { wrong: false }, "needs_2fa", "authenticator"),
         (SessionState::AwaitingApproval, "awaiting_approval", "ask the person at the machine to accept"),
-        (SessionState::AwaitingOsLogin { message: "log in".to_owned() }, "needs_os_login", "operating system"),
+        (
+            SessionState::AwaitingOsLogin { message: "log in".to_owned() },
+            "needs_os_login",
+            "operating system",
+        ),
         (SessionState::NoDisplay, "no_display", "display"),
         (SessionState::Connecting, "timeout_unknown_outcome", "go on waiting"),
     ] {
@@ -96,7 +100,8 @@ async fn a_password_given_with_the_session_goes_on_with_it_and_is_not_repeated()
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_connection_is_closed_and_says_why() {
-    let refuse = |error: RemoteError| Desk::new(move |_| FakePeer::in_state(SessionState::Closed(error.clone())));
+    let refuse =
+        |error: RemoteError| Desk::new(move |_| FakePeer::in_state(SessionState::Closed(error.clone())));
     for (error, code) in [
         (RemoteError::Offline("kiosk".to_owned()), "unreachable"),
         (RemoteError::UnknownId("kiosk".to_owned()), "unknown_target"),
@@ -156,10 +161,10 @@ async fn the_status_tells_all_about_the_peer_in_clean_text() {
 
     desk.peer().set_state(SessionState::Degraded { silent_for: Duration::from_secs(5) });
     let status = desk.ok("session_status", json!({})).await;
-    assert_eq!((status["state"].as_str(), status["message"].as_str()), (
-        Some("degraded"),
-        Some("the peer has been silent for 5 s")
-    ));
+    assert_eq!(
+        (status["state"].as_str(), status["message"].as_str()),
+        (Some("degraded"), Some("the peer has been silent for 5 s"))
+    );
     let bell = RemoteError::SessionClosed(format!("bye\u{7}\n{}", "x".repeat(5000)));
     desk.peer().set_state(SessionState::Closed(bell));
     let list = desk.ok("session_list", json!({})).await;
@@ -168,7 +173,8 @@ async fn the_status_tells_all_about_the_peer_in_clean_text() {
 
 #[tokio::test(start_paused = true)]
 async fn only_configured_machines_where_nothing_else_is_allowed() {
-    let config = SessionsConfig { allow_addresses: false, allow_passwords: false, ..SessionsConfig::default() };
+    let config =
+        SessionsConfig { allow_addresses: false, allow_passwords: false, ..SessionsConfig::default() };
     let desk = Desk::with(config, |_| FakePeer::ready(SCREEN));
     assert_eq!(desk.fail("connect", json!({ "peer": "123" })).await["code"], "not_permitted");
     let password = json!({ "target": "kiosk", "password": "x" });

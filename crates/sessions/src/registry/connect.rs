@@ -1,7 +1,7 @@
 //! Opening sessions, answering what a peer asks, and ending those that nobody uses.
 
 use super::{LiveMap, Sessions, close};
-use crate::live::{Live, lock};
+use crate::live::{Live, Origin, lock};
 use crate::{SessionId, SessionsConfig, SessionsError};
 use remote::{Connector, Secret, SessionState, Target};
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ impl Sessions {
         };
         Ok(Connected {
             session: live.id.clone(),
-            target: live.target.clone(),
+            target: live.origin.target.clone(),
             state,
             reused,
             waited: start.elapsed(),
@@ -111,7 +111,7 @@ impl Sessions {
         let state = self.answer(&live, Answer::SecondFactor(code), start + wait).await?;
         Ok(Connected {
             session: live.id.clone(),
-            target: live.target.clone(),
+            target: live.origin.target.clone(),
             state,
             reused: true,
             waited: start.elapsed(),
@@ -121,7 +121,9 @@ impl Sessions {
     fn resolve(&self, to: &ConnectTo) -> Result<(Arc<dyn Connector>, Target), SessionsError> {
         match to {
             ConnectTo::Target(name) => self.book.by_name(name),
-            ConnectTo::Address { .. } if !self.config.allow_addresses => Err(SessionsError::AddressNotAllowed),
+            ConnectTo::Address { .. } if !self.config.allow_addresses => {
+                Err(SessionsError::AddressNotAllowed)
+            }
             ConnectTo::Address { address, protocol } => self.book.by_address(address, protocol.as_deref()),
             ConnectTo::Session(id) => Err(SessionsError::UnknownSession(id.clone())),
         }
@@ -134,7 +136,7 @@ impl Sessions {
         }
         let fits = |live: &Arc<Live>| {
             let asks = matches!(live.state(), SessionState::AwaitingPassword { .. });
-            live.target == target && (request.password.is_none() || asks)
+            live.origin.target == target && (request.password.is_none() || asks)
         };
         self.open_sessions().into_iter().find(fits)
     }
@@ -145,19 +147,28 @@ impl Sessions {
         if open >= self.config.limit {
             return Err(SessionsError::TooManySessions { limit: self.config.limit });
         }
-        let (name, address) = (target.name.clone(), target.address.clone());
+        let origin = Origin {
+            number: map.values().map(|live| live.origin.number + 1).max().unwrap_or(0),
+            target: target.name.clone(),
+            address: target.address.clone(),
+            protocol: connector.protocol(),
+        };
         let session = connector.open(target)?;
         forget_oldest(&mut map);
-        let live = Live::new(name, address, connector.protocol(), session, &self.config, self.tasks.clone());
-        let live = Arc::new(live);
+        let live = Arc::new(Live::new(origin, session, &self.config, self.tasks.clone()));
         map.insert(live.id.clone(), Arc::clone(&live));
         drop(map);
-        tracing::info!(session = live.id.short(), target = live.target, "session opened");
+        tracing::info!(session = live.id.short(), target = live.origin.target, "session opened");
         self.tasks.spawn(keep(Arc::clone(&live), Arc::clone(&self.live), self.config.clone()));
         Ok(live)
     }
 
-    async fn answer(&self, live: &Live, answer: Answer, until: Instant) -> Result<SessionState, SessionsError> {
+    async fn answer(
+        &self,
+        live: &Live,
+        answer: Answer,
+        until: Instant,
+    ) -> Result<SessionState, SessionsError> {
         let asked = live.state();
         let fits = match answer {
             Answer::Password(_) => {
@@ -219,7 +230,8 @@ async fn settled(live: &Live, until: Instant) -> SessionState {
 fn forget_oldest(map: &mut BTreeMap<SessionId, Arc<Live>>) {
     let ended = |live: &&Arc<Live>| live.ended().is_some();
     if map.values().filter(ended).count() >= MOST_ENDED
-        && let Some(oldest) = map.values().filter(ended).min_by_key(|live| live.opened).map(|live| live.id.clone())
+        && let Some(oldest) =
+            map.values().filter(ended).min_by_key(|live| live.origin.number).map(|live| live.id.clone())
     {
         map.remove(&oldest);
     }

@@ -54,8 +54,8 @@ async fn a_click_without_effect_says_so_and_one_on_a_restless_screen_too() {
     desk.peer().react(|peer, _| {
         let peer = peer.clone();
         tokio::spawn(async move {
-            for red in 0..100 {
-                peer.paint(FIRST, Rect::new(0, 0, 64, 64), [100 + red, 0, 0]);
+            for turn in 0..100 {
+                peer.paint(FIRST, Rect::new(0, 0, 64, 64), [turn % 2 * 200, 0, 0]);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
@@ -101,7 +101,7 @@ async fn positions_are_those_of_the_picture_last_given_out() {
     assert_eq!(desk.peer().inputs()[0], moved(2000, 1500), "native before the first picture");
 
     let (_, shot) = desk.sessions.screenshot(None, &Default::default()).await.unwrap();
-    assert!(shot.space.width <= 1568 && shot.space.width < 2560);
+    assert!(shot.space.width <= 1568);
     let error = desk.sessions.act(None, act(click(2000.0, 100.0))).await.unwrap_err();
     assert_eq!(error.kind(), "out_of_bounds");
     assert!(error.to_string().contains(&format!("x from 0 to {}", shot.space.width - 1)), "{error}");

@@ -123,7 +123,8 @@ async fn waiting_for_approval_again_ends_when_the_person_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_configuration_forbids_is_refused_before_anything_is_opened() {
-    let config = SessionsConfig { allow_addresses: false, allow_passwords: false, limit: 1, ..Default::default() };
+    let config =
+        SessionsConfig { allow_addresses: false, allow_passwords: false, limit: 1, ..Default::default() };
     let desk = Desk::with(config, |_| FakePeer::ready(SCREEN));
     let address = ConnectTo::Address { address: "other.example".to_owned(), protocol: None };
     assert_eq!(kind(desk.sessions.connect(ConnectRequest { to: address, ..to("") }).await), "not_permitted");
@@ -225,6 +226,18 @@ async fn disconnecting_tells_the_peer_and_doing_it_twice_is_no_error() {
     assert_eq!(desk.sessions.disconnect(Some(&session)).await.unwrap(), session);
     assert_eq!(kind(desk.sessions.disconnect(None).await), "session_closed");
     desk.sessions.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_registry_ends_its_tasks_and_lets_go_of_its_peers() {
+    let Desk { sessions, connector } = Desk::ready();
+    sessions.connect(to("kiosk")).await.unwrap();
+    sessions.screenshot(None, &Default::default()).await.unwrap();
+    let peer = connector.opened().pop().unwrap();
+    drop(connector);
+    assert!(peer.holders() > 1);
+    drop(sessions);
+    eventually(|| peer.holders() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]

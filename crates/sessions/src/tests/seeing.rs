@@ -31,7 +31,8 @@ fn wait(what: WaitFor) -> WaitRequest {
 async fn a_picture_comes_with_its_facts() {
     let desk = Desk::ready();
     desk.connect("kiosk").await;
-    let red = CursorShape { size: Size::new(1, 1), hotspot: Point::new(0, 0), rgba: vec![255, 0, 0, 255].into() };
+    let red =
+        CursorShape { size: Size::new(1, 1), hotspot: Point::new(0, 0), rgba: vec![255, 0, 0, 255].into() };
     desk.peer().set_cursor(Cursor { position: Some((FIRST, Point::new(7, 9))), shape: Some(Arc::new(red)) });
     tokio::time::sleep(Duration::from_millis(250)).await;
     let shot = desk.shot(&ScreenshotRequest::default()).await;
@@ -212,8 +213,8 @@ async fn stillness_is_waited_for() {
 
     let peer = desk.peer();
     tokio::spawn(async move {
-        for green in 0..20 {
-            peer.paint(FIRST, Rect::new(0, 0, 64, 64), [0, 100 + green * 5, 0]);
+        for turn in 0..20 {
+            peer.paint(FIRST, Rect::new(0, 0, 64, 64), [0, turn % 2 * 200, 0]);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
