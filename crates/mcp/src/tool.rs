@@ -76,12 +76,37 @@ impl ToolEntry {
             .with_annotations(hints);
         let run: Run = Box::new(move |context, arguments| {
             Box::pin(async move {
-                match serde_json::from_value::<A>(Value::Object(arguments)) {
+                match read::<A>(&arguments) {
                     Ok(arguments) => CallOutcome::of(run(context, arguments).await),
-                    Err(error) => CallOutcome::of::<R>(Err(Failure::invalid(error.to_string()))),
+                    Err(_) => CallOutcome::of::<R>(Err(Failure::invalid(explain::<A>(&arguments)))),
                 }
             })
         });
         Self { toolset, tool, run }
     }
+}
+
+fn read<A: DeserializeOwned>(arguments: &JsonObject) -> Result<A, serde_json::Error> {
+    serde_json::from_value(Value::Object(arguments.clone()))
+}
+
+/// What is wrong with arguments, naming the member where serde does not, and repeating no value: it may be
+/// a secret.
+fn explain<A: DeserializeOwned>(arguments: &JsonObject) -> String {
+    let problem = |arguments: &JsonObject| read::<A>(arguments).err().map(|error| error.to_string());
+    let Some(message) = problem(arguments) else { return String::new() };
+    let Some((kind, expected)) =
+        message.strip_prefix("invalid ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return message;
+    };
+    // The one without which it is another problem, or none.
+    let culprit = arguments.keys().find(|name| {
+        let mut others = arguments.clone();
+        others.remove(*name);
+        problem(&others).as_ref() != Some(&message)
+    });
+    let member = culprit.map(|name| format!("{name}: ")).unwrap_or_default();
+    let kind = kind.split(['`', '"']).next().unwrap_or_default().trim_end();
+    format!("{member}invalid {kind}, expected {expected}")
 }

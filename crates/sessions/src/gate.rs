@@ -1,6 +1,6 @@
 //! The one way for inputs to a desktop.
 //!
-//! Whoever acts takes a [`Pass`] first and keeps it until the screen was looked at, so that actions come one
+//! Whoever acts takes a pass first and keeps it until the screen was looked at, so that actions come one
 //! after another and an effect belongs to its action. Nothing else in this crate calls
 //! [`remote::Desktop::input`].
 

@@ -2,7 +2,7 @@
 
 use crate::live::Live;
 use crate::{Area, Mapping, SessionsError, Space, lossless};
-use framebuffer::{Budget, EncodedPicture, Format, PictureRequest};
+use framebuffer::{Budget, EncodedPicture, Format, PictureError, PictureRequest};
 use remote::{Desktop, DisplayId, Point, Rect, Size, VideoCodec};
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ pub(crate) async fn take(
         };
         let (picture, kept) = tokio::task::spawn_blocking(encode)
             .await
-            .map_err(|_| SessionsError::Invalid("the picture can not be made".to_owned()))?;
+            .map_err(|_| SessionsError::Picture(PictureError::Encoding("the encoder failed".to_owned())))?;
         view = kept;
         let picture = picture?;
         view.show(request, info.sequence, picture.size, native);

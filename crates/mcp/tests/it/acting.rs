@@ -141,6 +141,8 @@ async fn wrong_arguments_send_nothing() {
         assert_eq!(desk.fail(tool, arguments.clone()).await["code"], code, "{tool} {arguments}");
     }
     assert!(desk.peer().inputs().is_empty());
+    let wrong = desk.fail("click", json!({ "y": 1, "x": "1", "count": 2 })).await;
+    assert_eq!(wrong["message"], "x: invalid type: string, expected f64");
     let near = desk.fail("press_key", json!({ "key": "Retrun" })).await;
     assert!(near["message"].as_str().unwrap().contains("Return"));
     let bounds = desk.fail("click", json!({ "x": 1280, "y": 1 })).await;

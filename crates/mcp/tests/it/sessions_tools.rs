@@ -48,6 +48,8 @@ async fn connect_wants_exactly_one_machine() {
     ] {
         assert_eq!(desk.fail("connect", wrong.clone()).await["code"], "invalid_argument", "{wrong}");
     }
+    let number = desk.fail("connect", json!({ "target": "kiosk", "password": 8_675_309 })).await;
+    assert!(!number.to_string().contains("8675309") && number.to_string().contains("password"), "{number}");
     let unknown = desk.fail("connect", json!({ "target": "attic" })).await;
     assert_eq!(unknown["code"], "unknown_target");
     assert!(unknown["message"].as_str().unwrap().contains("kiosk, office"));

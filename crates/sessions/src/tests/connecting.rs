@@ -262,6 +262,6 @@ pub(super) async fn eventually(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(2 * 3600);
     while !condition() {
         assert!(Instant::now() < deadline, "the condition never held");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
