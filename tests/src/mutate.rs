@@ -5,7 +5,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 /// No input gets longer.
-const LONGEST: usize = 4_096;
+const LONGEST: usize = 16_384;
 
 /// Bytes at which lengths, varints, texts and counters turn.
 const TELLING: &[u8] = &[0, 1, 2, 3, 4, 0x0a, 0x12, 0x1a, 0x7f, 0x80, 0xfe, 0xff, b'@', b'/', b':', b'='];

@@ -1,8 +1,4 @@
-//! What must hold for any input that a peer, a server or a file controls: the fuzz targets, as functions.
-//!
-//! Each takes arbitrary bytes, never judges them, and panics if our code does or contradicts itself.
-//! `tests/fuzz` feeds them with libFuzzer, `deskhand-fuzz` with a mutator that needs nothing else, and
-//! `tests/it/fuzz_regressions.rs` with every input that once failed.
+//! Bytes, packets, messages, texts.
 
 use crate::recording::Recording;
 use crate::recordings;
@@ -18,37 +14,8 @@ use hbb_common::session::{self, Message};
 use hbb_common::{addr, version};
 use prost::Message as _;
 
-/// One fuzz target.
-#[derive(Debug, Clone, Copy)]
-pub struct Oracle {
-    /// As in `tests/fuzz/fuzz_targets/NAME.rs` and `tests/fuzz/corpus/NAME/`.
-    pub name: &'static str,
-    /// Panics where something does not hold.
-    pub check: fn(&[u8]),
-    /// Inputs to begin with, besides the files.
-    pub seeds: fn() -> Vec<Vec<u8>>,
-}
-
-/// All of them.
-pub const ORACLES: &[Oracle] = &[
-    Oracle { name: "framing", check: framing, seeds: streams },
-    Oracle { name: "address", check: address, seeds: addresses },
-    Oracle { name: "peer_id", check: peer_id, seeds: peer_ids },
-    Oracle { name: "rewrite", check: rewrite, seeds: rendezvous_messages },
-    Oracle { name: "rendezvous", check: rendezvous, seeds: rendezvous_messages },
-    Oracle { name: "session", check: session, seeds: session_messages },
-    Oracle { name: "seal", check: seal, seeds: || vec![vec![0], vec![7; 40]] },
-    Oracle { name: "handshake", check: handshake, seeds: handshakes },
-    Oracle { name: "key", check: key, seeds: keys },
-];
-
-/// The oracle with this name.
-pub fn oracle(name: &str) -> Option<&'static Oracle> {
-    ORACLES.iter().find(|oracle| oracle.name == name)
-}
-
 /// However a stream is cut, the same packets come out, none over the limit, and they frame again.
-fn framing(data: &[u8]) {
+pub(super) fn framing(data: &[u8]) {
     const LIMIT: usize = 300;
     let Some((&cut, stream)) = data.split_first() else { return };
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| -> (Vec<Bytes>, Option<FrameError>) {
@@ -79,7 +46,7 @@ fn framing(data: &[u8]) {
 }
 
 /// Any bytes are some address, and the address they are survives being written again.
-fn address(data: &[u8]) {
+pub(super) fn address(data: &[u8]) {
     let found = addr::demangle(data);
     let clock = data.iter().fold(0u32, |t, byte| t.rotate_left(5) ^ u32::from(*byte));
     assert_eq!(addr::demangle(&addr::mangle(found, clock)), addr::normalize(found));
@@ -93,7 +60,7 @@ fn address(data: &[u8]) {
 }
 
 /// What is understood is understood the same when written again.
-fn peer_id(data: &[u8]) {
+pub(super) fn peer_id(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(peer) = text.parse::<PeerAddress>() {
         assert_eq!(peer.to_string().parse(), Ok(peer));
@@ -102,7 +69,7 @@ fn peer_id(data: &[u8]) {
 }
 
 /// Editing bytes keeps everything it was not asked to change, known or not.
-fn rewrite(data: &[u8]) {
+pub(super) fn rewrite(data: &[u8]) {
     let message = Bytes::copy_from_slice(data);
     let Ok(fields) = Fields::decode(message.clone()) else { return };
     assert_eq!(Fields::decode(fields.encode()), Ok(fields.clone()));
@@ -131,16 +98,16 @@ fn round_trip<M: prost::Message + Default>(data: &[u8]) -> Option<M> {
     Some(message)
 }
 
-fn rendezvous(data: &[u8]) {
+pub(super) fn rendezvous(data: &[u8]) {
     round_trip::<RendezvousMessage>(data);
 }
 
-fn session(data: &[u8]) {
+pub(super) fn session(data: &[u8]) {
     round_trip::<Message>(data);
 }
 
 /// A sealed stream opens only as it was sealed, and nothing else opens.
-fn seal(data: &[u8]) {
+pub(super) fn seal(data: &[u8]) {
     let key = || SessionKey([9; 32]);
     let foreign = Seal::new(key()).open(Bytes::copy_from_slice(data));
     assert_eq!(foreign.is_ok(), data.len() <= 1, "only heartbeats pass without a seal");
@@ -155,7 +122,7 @@ fn seal(data: &[u8]) {
 }
 
 /// Nothing that is not signed by the host is taken for it, and no answer of a client breaks a host.
-fn handshake(data: &[u8]) {
+pub(super) fn handshake(data: &[u8]) {
     let identity = SigningKey::from_seed(&[2; 32]);
     let signed = session::SignedId { id: Bytes::copy_from_slice(data) };
     let opened = open_signed_id(data, &identity.public(), "123456789");
@@ -183,7 +150,7 @@ fn handshake(data: &[u8]) {
 }
 
 /// Texts of keys and configurations: what is read is written and read the same.
-fn key(data: &[u8]) {
+pub(super) fn key(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(key) = PublicKey::from_base64(text) {
         assert_eq!(key.to_base64(), text);
@@ -198,7 +165,7 @@ fn key(data: &[u8]) {
     KeyOption::parse(text);
 }
 
-fn streams() -> Vec<Vec<u8>> {
+pub(super) fn streams() -> Vec<Vec<u8>> {
     let mut stream = vec![7];
     let mut framed = BytesMut::new();
     for len in [0, 1, 63, 64, 300, 301] {
@@ -208,7 +175,7 @@ fn streams() -> Vec<Vec<u8>> {
     vec![stream, vec![0, 0xff, 0xff, 0xff, 0xff], vec![0, 3 | 2 << 2, 0, 0, 0, b'h', b'i']]
 }
 
-fn addresses() -> Vec<Vec<u8>> {
+pub(super) fn addresses() -> Vec<Vec<u8>> {
     let texts = ["203.0.113.7:50000", "255.255.255.255:65535", "[2001:db8::1]:8080", "[::ffff:127.0.0.1]:1"];
     let mut seeds = Vec::new();
     for text in texts {
@@ -218,7 +185,7 @@ fn addresses() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn peer_ids() -> Vec<Vec<u8>> {
+pub(super) fn peer_ids() -> Vec<Vec<u8>> {
     let texts = [
         "123456789",
         "123 456 789/r",
@@ -232,7 +199,7 @@ fn peer_ids() -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-fn rendezvous_messages() -> Vec<Vec<u8>> {
+pub(super) fn rendezvous_messages() -> Vec<Vec<u8>> {
     let legs = [
         ("raw/punched/00-client-hbbs-tcp.rdrec", true),
         ("raw/relay-by-host/00-client-hbbs-tcp.rdrec", true),
@@ -254,7 +221,7 @@ fn rendezvous_messages() -> Vec<Vec<u8>> {
 }
 
 /// Recorded messages of every kind, the short ones.
-fn session_messages() -> Vec<Vec<u8>> {
+pub(super) fn session_messages() -> Vec<Vec<u8>> {
     const SHORT: usize = 2_000;
     let mut seeds = Vec::new();
     let files = std::fs::read_dir(recordings().join("session")).expect("the recordings are in the checkout");
@@ -270,7 +237,7 @@ fn session_messages() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn handshakes() -> Vec<Vec<u8>> {
+pub(super) fn handshakes() -> Vec<Vec<u8>> {
     let identity = SigningKey::from_seed(&[2; 32]);
     let (_, hello) = HostHandshake::new(&identity, "123456789", [3; 32]);
     let (answer, _) = client_handshake(&hello, &identity.public(), "123456789", &[4; 32], [5; 32])
@@ -278,10 +245,14 @@ fn handshakes() -> Vec<Vec<u8>> {
     vec![hello.id[64..].to_vec(), hello.id.into(), answer.encode_to_vec()]
 }
 
-fn keys() -> Vec<Vec<u8>> {
+pub(super) fn keys() -> Vec<Vec<u8>> {
     let key = SigningKey::from_seed(&[1; 32]);
     let configuration =
         ServerConfiguration { host: "192.0.2.1".into(), key: "K".into(), ..Default::default() };
     let texts = [key.to_file_text(), key.public().to_base64(), configuration.to_text(), "-".into()];
     texts.into_iter().map(String::into_bytes).collect()
+}
+
+pub(super) fn sealed() -> Vec<Vec<u8>> {
+    vec![vec![0], vec![7; 40]]
 }
