@@ -6,8 +6,8 @@
 //!
 //! - The first picture after a subscription, and the first change after rest, go out at once.
 //! - A picture that the encoder's rate control dropped is encoded again, so that the last state of the screen
-//!   always arrives; and when the screen has come to rest after a large change, its last picture is sent once
-//!   more, sharper. Stock leaves a blurred last picture as it is.
+//!   always arrives; and when the screen has come to rest after a large change, its last picture is sharpened in
+//!   a few passes. Stock leaves a blurred last picture as it is.
 //! - The automatic codec is VP9, whatever the memory: the other encoders here are software too, and worse.
 
 mod choice;
@@ -34,7 +34,7 @@ pub use rate::bitrate;
 pub struct VideoConfig {
     /// Lowers and raises the bit rate with the delay that viewers report (session §3.6).
     pub adapt_rate: bool,
-    /// Sends the last picture of a burst once more, sharper.
+    /// Sharpens the last picture of a burst.
     pub refine: bool,
     /// Keeps an encoder ready while nobody watches, so that the first picture comes in a few milliseconds, for
     /// some tens of megabytes.
@@ -114,6 +114,8 @@ struct Shared {
     monitors: Vec<Monitor>,
     encoding: Encoding,
     kbit_per_second: u32,
+    /// Why the screen is gone.
+    gone: Option<String>,
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -200,13 +202,18 @@ impl VideoHandle {
 
     fn send(&self, command: Command) {
         let Some(commands) = &self.commands else { return };
-        match commands.send(command) {
-            Ok(()) => self.waker.wake_by_ref(),
-            // The thread is over because the screen is gone; who comes late hears of it too.
-            Err(commands::SendError(Command::SetViewer(_, viewer))) => {
-                viewer.events.try_send(ViewerEvent::Gone("the screen is gone".to_owned())).ok();
-            }
-            Err(_) => {}
+        let events = match &command {
+            Command::SetViewer(_, viewer) => Some(viewer.events.clone()),
+            _ => None,
+        };
+        if commands.send(command).is_ok() {
+            self.waker.wake_by_ref();
+        }
+        // Who comes late hears of it too, however narrowly the thread missed it.
+        if let Some(events) = events
+            && let Some(reason) = lock(&self.shared).gone.clone()
+        {
+            events.try_send(ViewerEvent::Gone(reason)).ok();
         }
     }
 }

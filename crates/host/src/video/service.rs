@@ -59,7 +59,7 @@ impl Service {
     ) -> Result<Self, ScreenError> {
         let monitors = capture.monitors()?;
         let encoding = Encoding::available(&[]);
-        *lock(&shared) = Shared { monitors: monitors.clone(), encoding, kbit_per_second: 0 };
+        *lock(&shared) = Shared { monitors: monitors.clone(), encoding, ..Shared::default() };
         let wakes = !capture.waker().will_wake(Waker::noop());
         Ok(Self {
             surroundings: Surroundings {
@@ -97,6 +97,7 @@ impl Service {
         };
         if let Some(error) = end {
             tracing::warn!(%error, "the screen is gone");
+            lock(&self.shared).gone = Some(error.to_string());
             self.say_gone(&error.to_string());
         }
         for screenshot in self.screenshots {
@@ -409,6 +410,11 @@ impl Service {
 
     fn say_gone(&mut self, reason: &str) {
         let deadline = Instant::now() + LAST_WORDS;
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::SetViewer(id, viewer) = command {
+                self.set_viewer(id, viewer);
+            }
+        }
         loop {
             self.watchers.retain_mut(|watcher| {
                 !watcher.is_gone() && !watcher.send(ViewerEvent::Gone(reason.to_owned()))

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 /// A viewer that asks for keyframes all the time gets them no more often.
 const KEY_INTERVAL: Duration = Duration::from_millis(20);
 /// A screen that has not changed for so long is at rest.
-const RESTS_AFTER: Duration = Duration::from_millis(150);
+const RESTS_AFTER: Duration = Duration::from_millis(100);
 /// Changes of a smaller part of the screen (a blinking caret, a clock) are sharp as they are.
 const WORTH_REFINING: u64 = 50;
-/// The last picture of a burst may cost this many times the normal rate.
-const REFINING_RATE: u32 = 4;
-/// Tries to get it through the rate control.
-const REFINING_TRIES: u32 = 3;
+/// The last picture is sharpened in a few passes: the encoder takes on a part of the blocks in each. Few and
+/// quick, so that who waits for the screen to settle does not wait for this.
+const PASSES: u32 = 4;
+const PASS_INTERVAL: Duration = Duration::from_millis(40);
+/// The rate of these passes, as a factor of the normal one: what is left to send is little.
+const PASS_RATE: u32 = 40;
 
 /// What all viewers of the display want together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -103,7 +105,7 @@ impl Stream {
         if self.dropped {
             return Some((paced(), Due::Again));
         }
-        self.refining.map(|refining| (refining.at, Due::Again))
+        self.refining.map(|refining| (refining.at.max(paced()), Due::Again))
     }
 
     /// Takes over a captured picture for [`encode`](Self::encode).
@@ -125,13 +127,15 @@ impl Stream {
         self.started = Some(now);
         let refining = self.refining.take();
         let rate = bitrate(size, wish.ratio);
-        let rate = if refining.is_some() { rate * REFINING_RATE } else { rate };
+        let rate = if refining.is_some() { rate * PASS_RATE } else { rate };
         self.prepare(size, wish, rate)?;
         let Some(encoder) = &mut self.encoder else { return Ok(None) };
         let packets = encoder.encode(self.planes.planes(), pts_ms, self.key)?;
+        if let Some(Refining { left: 1.., .. }) = refining {
+            self.refining = refining.map(|refining| refining.again(now));
+        }
         if packets.is_empty() {
             self.dropped = refining.is_none();
-            self.refining = refining.and_then(|refining| refining.again(now));
             return Ok(None);
         }
         let key = packets.iter().any(|packet| packet.key);
@@ -144,7 +148,7 @@ impl Stream {
         if refining.is_some() {
             self.changed = 0;
         } else if refine && worth {
-            self.refining = Some(Refining { at: now + RESTS_AFTER, left: REFINING_TRIES });
+            self.refining = Some(Refining { at: now + RESTS_AFTER, left: PASSES - 1 });
         }
         Ok(Some(Coded { key, packets: packets.into_iter().map(|packet| packet.data).collect() }))
     }
@@ -169,8 +173,7 @@ impl Stream {
 }
 
 impl Refining {
-    fn again(self, now: Instant) -> Option<Self> {
-        let left = self.left.checked_sub(1).filter(|left| *left > 0)?;
-        Some(Self { at: now + RESTS_AFTER, left })
+    fn again(self, now: Instant) -> Self {
+        Self { at: now + PASS_INTERVAL, left: self.left - 1 }
     }
 }

@@ -138,11 +138,16 @@ impl Witness {
     }
 
     pub(crate) fn fill(&self, place: Rectangle, colour: u32) {
+        self.fill_all(&[place], colour);
+    }
+
+    pub(crate) fn fill_all(&self, places: &[Rectangle], colour: u32) {
         let gc = self.connection.generate_id().unwrap();
         self.connection.create_gc(gc, self.window, &CreateGCAux::new().foreground(colour)).unwrap();
-        self.connection.poly_fill_rectangle(self.window, gc, &[place]).unwrap();
+        self.connection.poly_fill_rectangle(self.window, gc, places).unwrap();
         self.connection.free_gc(gc).unwrap();
-        self.connection.flush().unwrap();
+        // The answer means that the server has drawn it.
+        self.connection.get_input_focus().unwrap().reply().unwrap();
     }
 }
 

@@ -5,6 +5,8 @@ use codec::Decoder;
 use host::screen::VirtualDisplay;
 use host::video::{Decoding, VideoConfig, VideoHandle, VideoService, Viewer, ViewerEvent};
 use remote::{Pixels, Point, Size, VideoCodec};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use x11rb::protocol::xproto::Rectangle;
@@ -171,7 +173,7 @@ fn a_screen_at_rest_sends_nothing() {
 }
 
 #[test]
-fn the_last_picture_of_a_burst_comes_once_more_and_then_rest() {
+fn the_last_picture_of_a_burst_is_followed_by_sharper_ones_and_then_rest() {
     let bench = Bench::new(VideoConfig::default());
     let mut eye = bench.watch(1, ALL, 8);
     assert!(eye.frame("the first picture").key);
@@ -372,4 +374,90 @@ fn the_test_card_is_video_too() {
     let moved = eye.frame("the crosshair's going");
     assert!(!moved.key);
     assert_ne!(moved.middle, first.middle);
+}
+
+/// Luma of the picture that a viewer has, and how far it is from the screen on average.
+fn error_of(eye: &Eye, luma: &[u8]) -> f64 {
+    let (_, decoder) = eye.decoder.as_ref().unwrap();
+    let frame = decoder.picture().unwrap().to_frame();
+    let Pixels::I420(planes) = &frame.pixels else { panic!("not I420") };
+    let mut sum = 0;
+    for (y, row) in luma.chunks(SIZE.width as usize).enumerate() {
+        let seen = planes[0].row(y, SIZE.width as usize);
+        sum += row.iter().zip(seen).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+    }
+    sum as f64 / luma.len() as f64
+}
+
+#[test]
+fn the_sharper_picture_is_sharper() {
+    let bench = Bench::new(VideoConfig::default());
+    let mut eye = bench.watch(1, ALL, 64);
+    eye.frame("the first picture");
+    // Something like a page of small print, in one go.
+    let mut state = 12345u32;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    let dots: Vec<Rectangle> = (0..30_000)
+        .map(|_| Rectangle {
+            x: random(1278) as i16,
+            y: random(796) as i16,
+            width: 1 + random(2) as u16,
+            height: 1 + random(4) as u16,
+        })
+        .collect();
+    bench.paint(0x00ff_ffff);
+    bench.witness.fill_all(&dots, 0);
+    let mut answer = bench.video.screenshot(0);
+    let png = eventually("a screenshot", || answer.try_recv().ok()).unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    // Black and white are 16 and 235.
+    let luma: Vec<u8> = pixels.chunks(3).map(|pixel| if pixel[0] == 0 { 16 } else { 235 }).collect();
+    let mut errors = Vec::new();
+    let mut last = Instant::now();
+    while last.elapsed() < Duration::from_secs(1) {
+        match eye.receiver.try_recv() {
+            Ok(ViewerEvent::Frame { codec, key, packets, .. }) => {
+                eye.decode(codec, key, &packets);
+                errors.push(error_of(&eye, &luma));
+                last = Instant::now();
+            }
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    println!("mean error of the luma, picture by picture: {errors:?}");
+    // The first one that shows the print, and the last one.
+    let first = errors.iter().copied().find(|error| *error < 20.0).expect("the print is shown");
+    assert!(errors[errors.len() - 1] < first * 0.8, "{errors:?}");
+}
+
+#[test]
+fn watching_a_screen_at_rest_costs_next_to_nothing() {
+    let bench = Bench::new(VideoConfig::default());
+    let mut eye = bench.watch(1, ALL, 8);
+    eye.frame("the first picture");
+    eye.frames_within(Duration::from_secs(1));
+    let before = cpu_of_video();
+    assert_eq!(eye.frames_within(Duration::from_secs(2)), []);
+    let after = cpu_of_video();
+    // Other tests of this process have such threads too; ours is at rest, so it is the one that spent least.
+    let spent = before.iter().filter_map(|(id, then)| Some(*after.get(id)? - *then)).min().expect("a thread");
+    println!("processor time of two seconds at rest: {spent:?}");
+    // Two thousandths of a core: the budget of a whole session at rest.
+    assert!(spent <= Duration::from_millis(4), "{spent:?}");
+}
+
+/// What the threads named "video" of this process have spent.
+fn cpu_of_video() -> BTreeMap<OsString, Duration> {
+    let of = |task: std::fs::DirEntry| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        let spent = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanos = spent.split(' ').next()?.parse().ok()?;
+        (name.trim() == "video").then_some((task.file_name(), Duration::from_nanos(nanos)))
+    };
+    std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| of(task.ok()?)).collect()
 }
