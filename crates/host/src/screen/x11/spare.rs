@@ -7,8 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a client may take from a key press to having read the mapping.
-pub(super) const REST: Duration = Duration::from_millis(150);
+/// How long a client may take from a key press to having read the mapping. There is no way to ask it. Only
+/// text with more characters outside of the layout than there are keys to lend has to wait for this.
+pub(super) const REST: Duration = Duration::from_millis(600);
 
 /// The keys to lend.
 #[derive(Debug, Default)]
