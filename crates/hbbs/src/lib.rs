@@ -18,3 +18,4 @@ mod stream;
 mod udp;
 
 pub use server::{Addresses, ConnectionLimits, Handle, HostInfo, Server, ServerConfig, StartError};
+pub use store::{Imported, StoreError, import_stock};

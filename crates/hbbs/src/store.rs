@@ -49,6 +49,33 @@ pub enum StoreError {
     Io { path: PathBuf, source: std::io::Error },
 }
 
+/// What [`import_stock`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Imported {
+    /// Hosts that were not known before.
+    pub added: usize,
+    /// Hosts whose id was known already; they stay as they were.
+    pub known: usize,
+}
+
+/// Takes the hosts of a stock hbbs over: table `peer` of `database` (rendezvous §8) into the database in
+/// `directory`, which is made if need be. No server may be running on it. Safe to repeat.
+///
+/// # Errors
+/// If one of the databases can not be used.
+pub fn import_stock(database: &Path, directory: &Path) -> Result<Imported, StoreError> {
+    make_directory(directory)?;
+    let path = directory.join(FILE);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Database { path, source }
+    };
+    let mut ours = prepare(&path).map_err(failed(&path))?;
+    let rows = read_stock(database).map_err(failed(database))?;
+    let added = import(&mut ours, &rows).map_err(failed(&path))?;
+    Ok(Imported { added, known: rows.len() - added })
+}
+
 /// Waits for changes and writes them; ends when dropped, writing what is left.
 #[derive(Debug)]
 pub struct Store {
@@ -67,8 +94,7 @@ impl Store {
         counters: Arc<Counters>,
         load: impl FnMut(Row),
     ) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(directory)
-            .map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;
+        make_directory(directory)?;
         let path = directory.join(FILE);
         let database = open(&path, &directory.join(STOCK_FILE), load)?;
         let queue = Arc::new(Queue::default());
@@ -214,6 +240,10 @@ impl Queue {
     }
 }
 
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    std::fs::create_dir_all(directory).map_err(|source| StoreError::Io { path: directory.to_owned(), source })
+}
+
 fn open(path: &Path, stock: &Path, mut load: impl FnMut(Row)) -> Result<Connection, StoreError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -263,13 +293,16 @@ fn read_stock(path: &Path) -> rusqlite::Result<Vec<Row>> {
     rows.filter(|row| !row.as_ref().is_ok_and(|row| row.pk == [0; 32])).collect()
 }
 
-fn import(database: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
+/// How many of the rows were new.
+fn import(database: &mut Connection, rows: &[Row]) -> rusqlite::Result<usize> {
     let transaction = database.transaction()?;
+    let mut added = 0;
     for row in rows {
-        add(&transaction, row)?;
+        added += add(&transaction, row)?;
     }
-    transaction.execute("INSERT INTO fact VALUES ('stock_imported', ?1)", [rows.len() as i64])?;
-    transaction.commit()
+    transaction.execute("INSERT OR REPLACE INTO fact VALUES ('stock_imported', ?1)", [added as i64])?;
+    transaction.commit()?;
+    Ok(added)
 }
 
 fn read(database: &Connection, load: &mut impl FnMut(Row)) -> rusqlite::Result<()> {
@@ -291,7 +324,9 @@ fn write(database: &mut Connection, group: &[Change]) -> rusqlite::Result<()> {
     let transaction = database.transaction()?;
     for change in group {
         match change {
-            Change::Added(row) => add(&transaction, row)?,
+            Change::Added(row) => {
+                add(&transaction, row)?;
+            }
             Change::Updated { id, pk, ip } => {
                 let sql = "UPDATE host SET pk = ?2, ip = ?3, changed_at = unixepoch() WHERE id = ?1";
                 transaction.prepare_cached(sql)?.execute(params![id, pk, ip.to_string()])?;
@@ -305,11 +340,11 @@ fn write(database: &mut Connection, group: &[Change]) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn add(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
+/// 1, or 0 if the id is there already.
+fn add(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<usize> {
     let sql = "INSERT INTO host (id, uuid, pk, ip) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     let values = params![row.id, row.uuid, row.pk, row.ip.to_string()];
-    transaction.prepare_cached(sql)?.execute(values)?;
-    Ok(())
+    transaction.prepare_cached(sql)?.execute(values)
 }
 
 #[cfg(test)]

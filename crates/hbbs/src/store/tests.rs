@@ -119,6 +119,23 @@ fn a_stock_database_is_taken_over_once() {
 }
 
 #[test]
+fn a_stock_database_elsewhere_can_be_taken_over_at_any_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let stock = directory.path().join("elsewhere.sqlite3");
+    let state = directory.path().join("state");
+    let rows: [(&str, &[u8], &[u8], &str); 2] = [
+        ("111111111", b"machine", &[3; 32], r#"{"ip":"10.0.0.1"}"#),
+        ("222222222", b"machine", &[3; 32], r#"{"ip":"10.0.0.1"}"#),
+    ];
+    stock_database(&stock, &rows);
+    assert_eq!(import_stock(&stock, &state).unwrap(), Imported { added: 2, known: 0 });
+    assert_eq!(import_stock(&stock, &state).unwrap(), Imported { added: 0, known: 2 });
+    assert_eq!(contents(&state), [row("111111111"), row("222222222")]);
+    let error = import_stock(&directory.path().join("missing"), &state).unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
 fn a_file_that_is_no_database_is_an_error_that_names_it() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(
