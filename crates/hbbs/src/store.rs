@@ -279,8 +279,10 @@ fn is_imported(database: &Connection) -> rusqlite::Result<bool> {
 fn read_stock(path: &Path) -> rusqlite::Result<Vec<Row>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(path, flags)?;
-    let mut statement = database
-        .prepare("SELECT id, uuid, pk, json_extract(info, '$.ip') FROM peer WHERE json_valid(info)")?;
+    // SQLite keeps a value as what it was given, whatever the column says.
+    let sql = "SELECT id, CAST(uuid AS BLOB), CAST(pk AS BLOB), json_extract(info, '$.ip')
+        FROM peer WHERE json_valid(info)";
+    let mut statement = database.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         let ip: Option<String> = row.get(3)?;
         Ok(Row {

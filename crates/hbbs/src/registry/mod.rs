@@ -29,7 +29,7 @@ pub type ConnectionId = u64;
 /// How pushes reach a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// By datagrams from the listener of this number, which the host wrote to.
+    /// By datagrams from the socket and address of this number, which the host wrote to.
     Datagram { listener: u8, to: SocketAddr },
     /// Over the connection it registered on.
     Connection(ConnectionId),

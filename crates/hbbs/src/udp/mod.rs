@@ -12,14 +12,14 @@ use batch::Batch;
 use hbb_common::addr::normalize;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
 use pace::Pace;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,24 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// The sockets of P, one group per listen address in its order.
 #[derive(Debug)]
-pub(crate) struct Sockets(Vec<Group>);
+pub(crate) struct Sockets {
+    groups: Vec<Group>,
+    /// Ways that hosts came, by number: the first ones are the groups.
+    ways: RwLock<Vec<Way>>,
+}
 
 #[derive(Debug)]
 struct Group {
     sockets: Vec<UdpSocket>,
     is_v6: bool,
+}
+
+/// A group, and the address of ours where it serves several: a host behind a NAT hears only the address
+/// that it wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    group: usize,
+    local: Option<IpAddr>,
 }
 
 impl Sockets {
@@ -45,27 +57,72 @@ impl Sockets {
             let sockets = (0..per_address.max(1)).map(|_| open(*addr, true)).collect::<io::Result<_>>()?;
             Ok(Group { sockets, is_v6: addr.is_ipv6() })
         });
-        groups.collect::<io::Result<_>>().map(Self)
+        let groups: Vec<Group> = groups.collect::<io::Result<_>>()?;
+        let ways = (0..groups.len()).map(|group| Way { group, local: None }).collect();
+        Ok(Self { groups, ways: RwLock::new(ways) })
+    }
+
+    /// The number of the way by which a datagram came to `local`.
+    fn way(&self, group: usize, local: Option<IpAddr>) -> u8 {
+        let wanted = Way { group, local };
+        let find = |ways: &[Way]| ways.iter().position(|way| *way == wanted);
+        let known = find(&self.ways.read().unwrap_or_else(PoisonError::into_inner));
+        let place = known.or_else(|| {
+            let mut ways = self.ways.write().unwrap_or_else(PoisonError::into_inner);
+            // With more addresses than numbers, the system chooses which one pushes come from.
+            find(&ways).or_else(|| {
+                let place = ways.len();
+                (place <= usize::from(u8::MAX)).then(|| ways.push(wanted))?;
+                Some(place)
+            })
+        });
+        u8::try_from(place.unwrap_or(group)).unwrap_or(0)
     }
 
     /// A datagram to a host, from the address that it wrote to. Never waits.
-    pub(crate) fn send(&self, listener: u8, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let group = self.0.get(usize::from(listener)).ok_or(io::ErrorKind::NotFound)?;
+    pub(crate) fn send(&self, way: u8, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let way = self.ways.read().unwrap_or_else(PoisonError::into_inner).get(usize::from(way)).copied();
+        let Way { group, local } = way.ok_or(io::ErrorKind::NotFound)?;
+        let group = &self.groups[group];
         let to = match (to.ip(), group.is_v6) {
             (IpAddr::V4(v4), true) => SocketAddr::new(v4.to_ipv6_mapped().into(), to.port()),
             _ => to,
         };
-        let socket = group.sockets.first().ok_or(io::ErrorKind::NotFound)?;
-        sendto(socket.as_raw_fd(), bytes, &SockaddrStorage::from(to), MsgFlags::MSG_DONTWAIT)?;
+        let socket = group.sockets.first().ok_or(io::ErrorKind::NotFound)?.as_raw_fd();
+        let (to, content) = (SockaddrStorage::from(to), [IoSlice::new(bytes)]);
+        let send = |control: &[ControlMessage<'_>]| {
+            sendmsg(socket, &content, control, MsgFlags::MSG_DONTWAIT, Some(&to))
+        };
+        match local {
+            None => send(&[])?,
+            Some(IpAddr::V4(ip)) => {
+                let spec_dst = libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) };
+                let addr = libc::in_addr { s_addr: 0 };
+                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: spec_dst, ipi_addr: addr };
+                send(&[ControlMessage::Ipv4PacketInfo(&info)])?
+            }
+            Some(IpAddr::V6(ip)) => {
+                let addr = libc::in6_addr { s6_addr: ip.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: addr, ipi6_ifindex: 0 };
+                send(&[ControlMessage::Ipv6PacketInfo(&info)])?
+            }
+        };
         Ok(())
     }
 }
 
-/// A UDP socket, blocking: only receiving must not wait. A wildcard IPv6 address serves IPv4 too.
+/// A UDP socket, blocking: only receiving must not wait. A wildcard IPv6 address serves IPv4 too; wildcard
+/// sockets tell which address a datagram came to.
 fn open(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    if addr.ip().is_unspecified() {
+        match addr {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+        }
     }
     socket.set_reuse_port(shared)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -96,7 +153,7 @@ impl Threads {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let stop = Arc::new(Stop { event, stopping: AtomicBool::new(false) });
         let mut threads = Self { stop, threads: Vec::new() };
-        for (listener, group) in sockets.0.iter().enumerate() {
+        for (listener, group) in sockets.groups.iter().enumerate() {
             for number in 0..group.sockets.len() {
                 let worker = Worker {
                     sockets: Arc::clone(sockets),
@@ -148,9 +205,10 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let (listener, number) = self.place;
-        let socket = &self.sockets.0[listener].sockets[number];
+        let socket = &self.sockets.groups[listener].sockets[number];
         let (mut batch, mut pace) = (Batch::new(), Pace::new(Instant::now()));
-        let via = Via::Listener(u8::try_from(listener).unwrap_or(u8::MAX));
+        // Nearly all datagrams come to the same address.
+        let mut latest = (None, self.sockets.way(listener, None));
         let mut random = rand::random::<u32>();
         while !self.stop.stopping.load(Ordering::Acquire) {
             let received = match batch.receive(socket) {
@@ -162,13 +220,16 @@ impl Worker {
             };
             let now = Instant::now();
             let tick = self.clock.tick(now);
-            batch.answer_each(|source, bytes, out| {
+            batch.answer_each(|datagram, out| {
                 random = random.wrapping_mul(0x915F_77F5).wrapping_add(0x9E37_79B9);
-                let source = Source { addr: normalize(source), via };
+                if datagram.local != latest.0 {
+                    latest = (datagram.local, self.sockets.way(listener, datagram.local));
+                }
+                let source = Source { addr: normalize(datagram.source), via: Via::Listener(latest.1) };
                 if self.blocklist.contains(source.addr.ip()) {
                     return;
                 }
-                self.broker.datagram(source, bytes, Moment { tick, random }, out);
+                self.broker.datagram(source, datagram.bytes, Moment { tick, random }, out);
             });
             let unsent = batch.send(socket);
             if unsent > 0 {

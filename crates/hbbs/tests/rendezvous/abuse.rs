@@ -123,6 +123,7 @@ async fn heartbeats_are_answered_while_strangers_register() {
 
 const CHILD: &str = "HBBS_TEST_OF_DESCRIPTORS";
 
+#[expect(clippy::print_stdout, reason = "how it speaks to the process that started it")]
 /// Run as a process of its own, with few descriptors: serves until its input ends.
 async fn serve_with_few_descriptors() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -84,7 +84,7 @@ impl Replay {
     fn add(&mut self, folder: &str, name: String) {
         let recording = Recording::load(&format!("{folder}/{name}"));
         let text = |field: &str| recording.header[field].as_str().unwrap_or_default().to_owned();
-        let port = match (&text("kind")[..], &text("b_addr").rsplit(':').next().unwrap()[..]) {
+        let port = match (&text("kind")[..], text("b_addr").rsplit(':').next().unwrap()) {
             ("udp", _) => None,
             (_, "21115") => Some(Port::NatTest),
             (_, "21118") => Some(Port::WebSocket),
