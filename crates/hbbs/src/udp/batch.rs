@@ -73,7 +73,7 @@ impl Batch {
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         for (control, header) in self.controls.iter_mut().zip(&headers[..received]) {
-            control.1 = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
+            control.1 = header.msg_hdr.msg_controllen.min(CONTROL);
             forget_interface(&mut control.0[..control.1]);
         }
         self.lengths.extend(headers[..received].iter().map(|h| {
