@@ -1,6 +1,7 @@
-//! The independent probe asks our running hbbs what it asked the stock one.
+//! The independent probe asks our running hbbs and hbbr what it asked the stock ones.
 
 use deskhand_tests::{net::own_address, pyref};
+use hbbs::relay::{Relay, RelayConfig};
 use hbbs::{Server, ServerConfig};
 use serde_json::Value;
 use std::time::Duration;
@@ -17,19 +18,22 @@ async fn differences(scenario: &str) -> Vec<(String, Value)> {
     })
     .unwrap();
     let key = server.required_key().unwrap().to_owned();
+    let relay = RelayConfig { key: Some(key.clone()), ..RelayConfig::on(ip.into(), 21117) };
+    let relay = Relay::spawn(relay).unwrap();
     let [a, b] = [own_address().to_string(), own_address().to_string()];
     let [hbbs, hbbr, ip] = [format!("{ip}:21116"), format!("{ip}:21117"), ip.to_string()];
     let arguments = ["--hbbs", &hbbs, "--hbbr", &hbbr, "--server", &ip, "--key", &key, "--a", &a, "--b", &b];
     let rows = pyref::probe(&[scenario], &arguments, Duration::from_secs(120)).await;
     assert_eq!(rows[0]["result"], "ok", "{:#}", rows[0]);
     server.shutdown().await;
+    relay.shutdown().await;
     let rows = rows[0]["different"].as_array().unwrap().clone();
     rows.iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].clone())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn punches_queries_and_nat_tests_are_answered_as_by_stock() {
-    for scenario in ["nat-test", "online", "punch", "same-address"] {
+    for scenario in ["nat-test", "online", "punch", "same-address", "web"] {
         assert_eq!(differences(scenario).await, [], "{scenario}");
     }
 }

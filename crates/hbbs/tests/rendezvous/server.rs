@@ -243,7 +243,9 @@ async fn a_stock_database_and_key_are_taken_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn blocked_addresses_are_not_served() {
     let (blocked, free) = (IpAddr::from(own_address()), IpAddr::from(own_address()));
-    let server = start(ServerConfig { blocklist: HashSet::from([blocked]), ..config() });
+    // One thread, so that datagrams are taken in their order.
+    let server =
+        start(ServerConfig { blocklist: HashSet::from([blocked]), udp_threads: Some(1), ..config() });
     let at = main_addr(&server);
     assert!(Connection::open_from(blocked, at).ends());
     let (bad, good) = (Datagrams::new(blocked, at), Datagrams::new(free, at));
