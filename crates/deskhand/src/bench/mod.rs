@@ -1,13 +1,125 @@
-//! `deskhand bench`: what things cost, as JSON lines.
+//! `deskhand bench`: what a part costs, against what the same machine allows in the same run.
 
+pub mod process;
+pub mod relay;
+
+use anyhow::Context as _;
 use clap::Args;
+use std::{net::SocketAddr, time::Duration};
 
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Only the benches whose name contains this.
-    pub(crate) name: Option<String>,
+pub struct BenchArgs {
+    /// Only the cases whose name contains this, "relay: bulk" for example.
+    pub name: Option<String>,
+
+    /// Fail if a budget is missed.
+    #[arg(long)]
+    pub check: bool,
+
+    /// Another server of the same kind to measure beside ours. It should run on CPU 0 and ask for no key.
+    #[arg(long, requires = "pid", value_name = "HOST:PORT")]
+    pub target: Option<SocketAddr>,
+
+    /// The process of the other server.
+    #[arg(long, requires = "target", value_name = "PID")]
+    pub pid: Option<i32>,
+
+    /// How long each case is measured, in seconds.
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub time: f64,
+
+    /// How often each case is measured; the median counts.
+    #[arg(long, default_value_t = 3, value_name = "TIMES")]
+    pub runs: usize,
+
+    /// Be the measured server instead: what the measuring process starts.
+    #[arg(long, hide = true, num_args = 1.., value_name = "WHAT")]
+    pub serve: Option<Vec<String>>,
 }
 
-pub(crate) fn run(_args: &BenchArgs) -> anyhow::Result<bool> {
-    Ok(true)
+/// Measures, one line of JSON for each figure. `false` if a budget was to be checked and missed.
+pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
+    if let Some(what) = &args.serve {
+        relay::serve(what)?;
+        return Ok(true);
+    }
+    let options = Options {
+        target: args.target.zip(args.pid).map(|(addr, pid)| Target { addr, pid }),
+        time: Duration::try_from_secs_f64(args.time).context("the time of a case")?,
+        runs: args.runs,
+        only: args.name.clone(),
+    };
+    let mut met = true;
+    relay::run(&options, &mut |row| {
+        met &= row.ok;
+        print(&row);
+    })?;
+    Ok(met || !args.check)
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn print(row: &Row) {
+    if let Ok(line) = serde_json::to_string(row) {
+        println!("{line}");
+    }
+}
+
+/// What to measure against, and how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub target: Option<Target>,
+    /// How long each case is measured.
+    pub time: Duration,
+    /// Runs of a case, of which the median counts.
+    pub runs: usize,
+    /// Only cases whose name, with its bench in front (`relay: joins`), contains this.
+    pub only: Option<String>,
+}
+
+/// A server that runs already.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    pub addr: SocketAddr,
+    pub pid: i32,
+}
+
+/// One line of the result.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Row {
+    pub bench: &'static str,
+    pub case: String,
+    pub value: f64,
+    pub unit: &'static str,
+    /// What `ratio` compares with: measured in the same run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
+    /// How many times better than that; over 1 is better whatever the unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// What the ratio, or else the value, is held to, in words: `>= 0.9`, `<= 2048`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
+    pub ok: bool,
+}
+
+/// Why a bench could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    #[error("{what}: {source}")]
+    System { what: &'static str, source: std::io::Error },
+    #[error("the measured server did not say where it listens")]
+    NoServer,
+    #[error("the measured server, process {pid}, has gone")]
+    ServerGone { pid: i32 },
+}
+
+/// Names an I/O error.
+pub fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> BenchError {
+    move |error| BenchError::System { what, source: error.into() }
+}
+
+/// The middle value; 0 of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }

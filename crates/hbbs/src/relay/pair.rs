@@ -369,3 +369,36 @@ impl Flow {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::size_of;
+
+    /// What stays of a pair that says nothing: no buffer, no pipe, no task, no timer. The bench measures
+    /// the rest, which is the allocator's and the tables'.
+    #[test]
+    fn an_idle_pair_is_small() {
+        assert!(size_of::<Pair>() <= 512, "{} bytes", size_of::<Pair>());
+    }
+
+    #[test]
+    fn an_unpaused_pair_is_looked_at_for_every_event() {
+        let relay = crate::relay::shared::Shared::new(crate::relay::RelayConfig::default(), Vec::new());
+        let relay = std::sync::Arc::new(relay);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let sides = [TcpStream::connect(addr).unwrap(), listener.accept().unwrap().0];
+        let live = relay.open_pair([addr, addr], false).unwrap();
+        let mut pair = Pair::new(sides, Throttle::new([addr, addr], false, Instant::now()), live);
+        assert!(pair.event(0, EpollFlags::EPOLLIN));
+        // One at its limit is not, for bytes that it may not read yet; but for what ends or unblocks it.
+        pair.paused = Some(Instant::now());
+        assert!(!pair.event(0, EpollFlags::EPOLLIN));
+        assert!(!pair.event(0, EpollFlags::EPOLLOUT));
+        assert!(pair.event(0, EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP));
+        pair.flows[1].held = Held::Bytes { bytes: vec![1].into(), at: 0 };
+        pair.flows[1].writable = false;
+        assert!(pair.event(0, EpollFlags::EPOLLOUT));
+    }
+}
