@@ -1,6 +1,8 @@
 //! The relay in a process that has run out of descriptors. A test program of its own, because the limit
 //! is the process's.
 
+#![expect(clippy::unwrap_used, reason = "a test that can not be set up has failed")]
+
 use hbb_common::{
     packet,
     rendezvous::{RendezvousMessage, RequestRelay, rendezvous_message::Union},

@@ -451,7 +451,9 @@ impl Worker {
             }
             self.expire_parked = table.deadline();
             drop(table);
-            for _ in expired {
+            let count = expired.len();
+            drop(expired);
+            for _ in 0..count {
                 self.shared.counters.refuse(Refusal::NoPartner);
             }
         }

@@ -46,7 +46,7 @@ fn who_finds_no_partner_is_closed_in_time() {
     assert_eq!(rest(&mut alone), b"");
     assert!((SHORT..LATEST).contains(&start.elapsed()), "{:?}", start.elapsed());
     relay.wait_for("it to be counted", |r| r.counters().refused(Refusal::NoPartner) == 1);
-    assert_eq!(relay.handle.waiting(), 0);
+    relay.wait_for("its place to be free", |r| r.waiting() == 0);
     let (mut a, mut b) = relay.pair("u");
     exchange(&mut a, &mut b, b"the uuid is free");
 }

@@ -127,9 +127,8 @@ fn compare(
             runs.push(case(subject, options.time)?);
         }
     }
-    let figure = |subject: usize, n: usize| {
-        median(runs[subject].iter().map(|figures| figures[n].value).collect())
-    };
+    let figure =
+        |subject: usize, n: usize| median(runs[subject].iter().map(|figures| figures[n].value).collect());
     for (n, Figure { name, unit, better, .. }) in runs[0][0].iter().enumerate() {
         let ours = figure(0, n);
         emit(own_row(name, ours, unit));
@@ -234,7 +233,8 @@ fn idle(subject: &Subject, time: Duration) -> Result<Vec<Figure>, BenchError> {
     // Until the server has closed its halves.
     std::thread::sleep(Duration::from_millis(500));
     let after = subject.server.resident()?;
-    let figure = |name: &str, unit, value: f64| Figure { name: name.into(), unit, better: Better::Less, value };
+    let figure =
+        |name: &str, unit, value: f64| Figure { name: name.into(), unit, better: Better::Less, value };
     Ok(vec![
         figure("idle pair", "bytes", (held - before).max(0.0) / PAIRS as f64),
         figure("idle pair: kept after it has ended", "bytes", (after - before).max(0.0) / PAIRS as f64),
