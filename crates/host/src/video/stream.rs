@@ -62,6 +62,7 @@ pub(super) struct Stream {
 #[derive(Debug, Clone, Copy)]
 struct Refining {
     at: Instant,
+    /// Half passes.
     left: u32,
 }
 
@@ -131,9 +132,9 @@ impl Stream {
         self.prepare(size, wish, rate)?;
         let Some(encoder) = &mut self.encoder else { return Ok(None) };
         let packets = encoder.encode(self.planes.planes(), pts_ms, self.key)?;
-        if let Some(Refining { left: 1.., .. }) = refining {
-            self.refining = refining.map(|refining| refining.again(now));
-        }
+        // A pass that the rate control drops counts half, so that it ends.
+        let cost = if packets.is_empty() { 1 } else { 2 };
+        self.refining = refining.and_then(|refining| refining.again(now, cost));
         if packets.is_empty() {
             self.dropped = refining.is_none();
             return Ok(None);
@@ -148,7 +149,7 @@ impl Stream {
         if refining.is_some() {
             self.changed = 0;
         } else if refine && worth {
-            self.refining = Some(Refining { at: now + RESTS_AFTER, left: PASSES - 1 });
+            self.refining = Some(Refining { at: now + RESTS_AFTER, left: 2 * PASSES });
         }
         Ok(Some(Coded { key, packets: packets.into_iter().map(|packet| packet.data).collect() }))
     }
@@ -173,7 +174,8 @@ impl Stream {
 }
 
 impl Refining {
-    fn again(self, now: Instant) -> Self {
-        Self { at: now + PASS_INTERVAL, left: self.left - 1 }
+    fn again(self, now: Instant, cost: u32) -> Option<Self> {
+        let left = self.left.checked_sub(cost).filter(|left| *left > 0)?;
+        Some(Self { at: now + PASS_INTERVAL, left })
     }
 }
