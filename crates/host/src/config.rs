@@ -38,6 +38,28 @@ pub struct HostConfig {
     pub hostname: String,
 }
 
+impl HostConfig {
+    /// A host of this screen that nobody can reach yet: state in `host` of the working directory, a
+    /// password only, sealed sessions only.
+    pub fn new(screen: Arc<dyn Screen>) -> Self {
+        Self {
+            state_dir: "host".into(),
+            id: None,
+            password: None,
+            approve: ApproveMode::Password,
+            permissions: default_denied(),
+            allow_plain: false,
+            server: None,
+            direct: None,
+            limits: Limits::default(),
+            screen,
+            video: VideoConfig::default(),
+            username: String::new(),
+            hostname: String::new(),
+        }
+    }
+}
+
 /// What this host can not do yet, whoever asks.
 pub fn default_denied() -> Permissions {
     use Permission::{Audio, BlockInput, File, PrivacyMode, Restart};
