@@ -26,7 +26,7 @@ const MULTI_CLIPBOARDS: u32 = 28;
 const SCREENSHOT_RESPONSE: u32 = 30;
 
 /// Whether decoding `packet` as a `Message` costs memory in proportion to its length.
-pub(super) fn is_modest(packet: &[u8]) -> bool {
+pub(crate) fn is_modest(packet: &[u8]) -> bool {
     let mut members = 0;
     let mut video = 0;
     let mut items = 0;

@@ -5,7 +5,7 @@
 //! [`poll_output`](Client::poll_output) and arms [`poll_timeout`](Client::poll_timeout). A lost connection is
 //! followed by a new machine with the same [`Config::session_id`].
 
-mod bounds;
+pub(crate) mod bounds;
 mod cursor;
 mod input;
 mod keys;

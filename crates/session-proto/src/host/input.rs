@@ -266,7 +266,14 @@ impl Host {
             return;
         }
         use key_event::Union;
-        let listed = Listed::new(&event.modifiers);
+        let mut listed = Listed::new(&event.modifiers);
+        let held = |wanted| self.held.modifiers().iter().any(|(_, have)| *have == wanted);
+        // Stock clients list a held right Alt as Alt; then it is the one that makes characters.
+        if held(Modifier::AltGr) && !held(Modifier::Alt) {
+            for modifier in listed.modifiers.iter_mut().filter(|m| **m == Modifier::Alt) {
+                *modifier = Modifier::AltGr;
+            }
+        }
         let mode = KeyboardMode::try_from(event.mode).unwrap_or(KeyboardMode::Legacy);
         let by_position = matches!(mode, KeyboardMode::Map | KeyboardMode::Translate);
         match event.union {
@@ -369,6 +376,8 @@ impl Host {
         if text.is_empty() {
             return;
         }
+        // Stock clients say Return as a carriage return.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
         if is_down {
             self.release_unlisted(listed);
         }

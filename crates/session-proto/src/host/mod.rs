@@ -27,6 +27,7 @@ pub use event::{
 };
 pub use send::CodedFrame;
 
+use crate::client::bounds::is_modest;
 use bytes::Bytes;
 use desktop::Subscriptions;
 use hbb_common::defaults::{CONNECT_TIMEOUT, SESSION_SILENCE};
@@ -185,7 +186,8 @@ impl Host {
         if matches!(self.phase, Phase::Exchange { .. }) {
             return self.finish_exchange(&plain, now);
         }
-        let Ok(message) = Message::decode(plain.clone()) else {
+        let message = is_modest(&plain).then(|| Message::decode(plain.clone()));
+        let Some(Ok(message)) = message else {
             self.refusals.undecodable += 1;
             return;
         };
