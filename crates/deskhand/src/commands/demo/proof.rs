@@ -36,7 +36,7 @@ impl Proof {
     }
 
     pub(crate) fn text(&self) -> String {
-        format!("Typed by an AI through RustDesk's protocol: {}", self.nonce)
+        format!("Typed by an AI over the RustDesk protocol: {}", self.nonce)
     }
 
     /// Waits until the file holds the text.
