@@ -9,6 +9,9 @@ endif
 
 CARGO := $(IN) cargo
 SETUP := $(IN) tests/setup.sh
+# Looked up when a recipe gets there: the set-up comes first.
+FLAGS := --locked --workspace $$($(IN) tests/setup.sh flags)
+TARGET := $${CARGO_TARGET_DIR:-target}
 # Without a person at a terminal the demo ends by itself.
 DEMO_FLAGS ?= $(shell test -t 0 || echo --once)
 # Seconds for each fuzz target.
@@ -22,18 +25,19 @@ help: ## this list
 
 demo: ## a server, a host with a real desktop and an MCP client on loopback, and the pictures they make
 	$(SETUP) demo
-	$(CARGO) run --locked --release -p deskhand -- demo $(DEMO_FLAGS)
+	$(CARGO) build $(FLAGS) --release --bin deskhand
+	$(IN) $(TARGET)/release/deskhand demo $(DEMO_FLAGS)
 
 test: lint ## everything CI checks: formatting, lints, documentation, licences, all tests
-	$(CARGO) build --locked -p deskhand
+	$(CARGO) build $(FLAGS) --bin deskhand
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		$(CARGO) deny --locked check bans licenses sources; \
 	fi
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(CARGO) test --locked --workspace --doc --quiet && \
-		$(CARGO) nextest run --locked --workspace --profile $(if $(CI),ci,default); \
+		$(CARGO) test $(FLAGS) --doc --quiet && \
+		$(CARGO) nextest run $(FLAGS) --profile $(if $(CI),ci,default); \
 	else \
-		$(CARGO) test --locked --workspace --no-fail-fast; \
+		$(CARGO) test $(FLAGS) --no-fail-fast; \
 	fi
 
 fmt: ## format the sources
@@ -42,13 +46,15 @@ fmt: ## format the sources
 lint: ## formatting, clippy and documentation, all without a warning
 	$(SETUP)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps --document-private-items --quiet
 
 bench: ## measure against the budgets; exit status 1 when one is missed
 	$(SETUP)
-	$(CARGO) run --locked --release -p deskhand -- bench --check
+	$(CARGO) build $(FLAGS) --release --bin deskhand
+	$(IN) $(TARGET)/release/deskhand bench --check
 
 fuzz: ## feed every parser with mutated input, FUZZ_SECONDS=60 each
 	$(SETUP)
-	$(CARGO) run --locked --release -p deskhand-tests --bin deskhand-fuzz -- --seconds $(FUZZ_SECONDS)
+	$(CARGO) build $(FLAGS) --release --bin deskhand-fuzz
+	$(IN) $(TARGET)/release/deskhand-fuzz --seconds $(FUZZ_SECONDS)

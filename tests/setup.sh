@@ -3,6 +3,7 @@
 #
 #   tests/setup.sh        everything, for `make test`
 #   tests/setup.sh demo   without what only the tests need, for `make demo`
+#   tests/setup.sh flags  no set-up: prints the flags that cargo needs on this machine
 #
 # Debian and Ubuntu packages come from apt (with sudo unless root); the tests' Python packages go to
 # .venv in the repository. Safe to run again: it then only looks.
@@ -15,8 +16,20 @@ fail() {
   exit 1
 }
 
+# The bindings that come with env-libvpx-sys end with libvpx 1.13; for a newer one they are made with
+# libclang.
+newer_vpx() {
+  local found
+  found=$(pkg-config --modversion vpx 2>/dev/null) || return 1
+  [[ $(printf '%s\n' 1.13.99 "$found" | sort -V | head -n 1) == 1.13.99 ]]
+}
+
 what=${1:-test}
-case $what in demo | test) ;; *) fail "unknown argument '$what'; see the first lines of $0" ;; esac
+case $what in demo | test) ;; flags)
+  if newer_vpx; then echo "--features codec/generate-vpx"; fi
+  exit 0
+  ;;
+*) fail "unknown argument '$what'; see the first lines of $0" ;; esac
 
 packages=(
   build-essential # C and C++ of the bundled SQLite, OpenH264, dav1d, zstd and libjpeg-turbo
@@ -46,6 +59,15 @@ fi
 installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
 install_packages() {
+  install_missing
+  # Known only once libvpx is there.
+  if newer_vpx; then
+    packages=(libclang-dev)
+    install_missing
+  fi
+}
+
+install_missing() {
   local missing=() package
   for package in "${packages[@]}"; do
     installed "$package" || missing+=("$package")
