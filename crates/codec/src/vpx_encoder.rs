@@ -13,8 +13,8 @@ use vpx_sys::{
     VPX_DL_REALTIME, VPX_EFLAG_FORCE_KF, VPX_ENCODER_ABI_VERSION, VPX_FRAME_IS_KEY, vp8e_enc_control_id,
     vp9e_tune_content, vpx_codec_cx_pkt_kind, vpx_codec_cx_pkt_t, vpx_codec_enc_cfg_t,
     vpx_codec_enc_config_default, vpx_codec_enc_config_set, vpx_codec_enc_init_ver, vpx_codec_encode,
-    vpx_codec_err_t, vpx_codec_get_cx_data, vpx_codec_iface_t, vpx_codec_vp8_cx, vpx_codec_vp9_cx,
-    vpx_enc_pass, vpx_image_t, vpx_img_fmt, vpx_kf_mode, vpx_rational, vpx_rc_mode,
+    vpx_codec_err_t, vpx_codec_get_cx_data, vpx_codec_vp8_cx, vpx_codec_vp9_cx, vpx_enc_pass, vpx_image_t,
+    vpx_img_fmt, vpx_kf_mode, vpx_rational, vpx_rc_mode,
 };
 
 /// Pictures from this size on are worth a second thread, VP9's rows being cheap to hand out.
@@ -39,7 +39,9 @@ impl VpxEncoder {
         // SAFETY: no arguments; the interfaces are static.
         let interface =
             unsafe { if codec == VideoCodec::Vp8 { vpx_codec_vp8_cx() } else { vpx_codec_vp9_cx() } };
-        let config = Box::new(configuration(wanted, interface)?);
+        // SAFETY: a static interface, and a structure to fill.
+        let fill = |config| unsafe { vpx_codec_enc_config_default(interface, config, 0) };
+        let config = Box::new(configuration(wanted, fill)?);
         // SAFETY: an initialising function with its interface; `config` is valid and copied.
         let context = unsafe {
             Context::new(codec, |context| {
@@ -137,13 +139,14 @@ impl VpxEncoder {
     }
 }
 
+/// `fill` puts libvpx's defaults into the structure it is given. (Whether an interface is `*const` or `*mut`
+/// depends on the bindings' release.)
 fn configuration(
     wanted: &EncoderConfig,
-    interface: *mut vpx_codec_iface_t,
+    fill: impl FnOnce(*mut vpx_codec_enc_cfg_t) -> vpx_codec_err_t,
 ) -> Result<vpx_codec_enc_cfg_t, CodecError> {
     let mut config = MaybeUninit::<vpx_codec_enc_cfg_t>::zeroed();
-    // SAFETY: a static interface, and a structure to fill.
-    let mut config = match unsafe { vpx_codec_enc_config_default(interface, config.as_mut_ptr(), 0) } {
+    let mut config = match fill(config.as_mut_ptr()) {
         // SAFETY: filled.
         vpx_codec_err_t::VPX_CODEC_OK => unsafe { config.assume_init() },
         error => {
