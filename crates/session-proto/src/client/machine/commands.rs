@@ -146,7 +146,7 @@ impl Client {
 
     /// The size of the pictures that were decoded: what inputs are given in.
     pub fn picture_size(&mut self, display: DisplayId, size: Size) {
-        if self.screen.picture(display, size) {
+        if self.phase != Phase::Closed && self.screen.picture(display, size) {
             self.announce_displays();
         }
     }
