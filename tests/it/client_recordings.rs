@@ -136,7 +136,7 @@ impl Played {
             Some(message::Union::Auth2fa(answer)) if answer.hwid.is_empty() => {
                 self.client.second_factor(&Secret::new(answer.code), Instant::now()).unwrap();
                 let sent = self.outputs();
-                assert_eq!(sent, [packet.clone()], "{name}");
+                assert_eq!(sent, std::slice::from_ref(packet), "{name}");
             }
             _ => {}
         }

@@ -273,6 +273,9 @@ impl Worker {
         for packet in &video.packets {
             new |= stream.decoder.decode(&packet.data).map_err(|e| e.to_string())?;
         }
+        if !new && stream.info.is_none() && video.packets.iter().any(|p| p.key) {
+            return Err("a keyframe without a picture".into());
+        }
         Ok(stream.decoder.picture().filter(|_| new).map(|p| p.size))
     }
 
