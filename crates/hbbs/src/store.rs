@@ -1,6 +1,6 @@
 //! Hosts on disk: SQLite on a thread of its own, which writes what the registry has already decided.
 //!
-//! Changes gather for [`GATHER`] and go into one transaction, so that a thousand new hosts cost one
+//! Changes gather for 50 ms and go into one transaction, so that a thousand new hosts cost one
 //! `fsync`. What is lost when the process is killed in between is sent again by the hosts: a heartbeat of
 //! an unknown id asks for its key. While writing fails the changes stay queued, new ids are refused
 //! ([`Journal::keepable`]), and nobody waits.
