@@ -10,6 +10,7 @@ pub mod counters;
 pub mod keys;
 pub mod limits;
 mod links;
+mod reachable;
 pub mod registry;
 pub mod relay;
 pub mod server;

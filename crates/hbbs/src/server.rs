@@ -4,6 +4,7 @@ use crate::broker::{Broker, Journal, Policy, Port};
 use crate::clock::Clock;
 use crate::counters::{Counters, Counts};
 use crate::keys::{KeyFileError, ServerKey};
+use crate::reachable;
 use crate::registry::{Peer, Rate};
 use crate::store::{Forgetful, Store, StoreError};
 use crate::stream::{self, Blocklist, Edge, Gate};
@@ -42,7 +43,7 @@ pub struct ServerConfig {
     /// Where the key and the database live; `None` keeps nothing.
     pub state_dir: Option<PathBuf>,
     /// Relays that peers are told to use, in turn, as `host[:port]`. With none they use the server's own
-    /// host, one port above P.
+    /// host, one port above P. Of several, those that do not answer are left out for the time.
     pub relays: Vec<String>,
     pub policy: Policy,
     /// Accepted RegisterPk of one id.
@@ -188,6 +189,7 @@ impl Server {
             })?;
             tasks.spawn(stream::serve(Arc::clone(&edge), listener, port));
         }
+        tasks.spawn(reachable::watch(Arc::clone(&broker)));
         let threads = Threads::start(&sockets, &broker, &blocklist, clock).map_err(StartError::Threads)?;
         Ok(Handle { addresses: bound.addresses, broker, blocklist, clock, edge, tasks, threads, store })
     }

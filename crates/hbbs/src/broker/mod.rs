@@ -332,20 +332,42 @@ impl Broker {
 /// The relays that peers are told to use, in turn.
 #[derive(Debug, Default)]
 pub struct Relays {
-    names: RwLock<Vec<String>>,
+    lists: RwLock<RelayLists>,
     next: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct RelayLists {
+    all: Vec<String>,
+    /// Those that answered when last tried; all of them if none did, because then the fault is nearer.
+    usable: Vec<String>,
 }
 
 impl Relays {
     /// From now on these. With none, peers use the rendezvous server's host, one port up.
     pub fn set(&self, names: Vec<String>) {
-        *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
+        let usable = names.clone();
+        *self.lists.write().unwrap_or_else(PoisonError::into_inner) = RelayLists { all: names, usable };
+    }
+
+    /// All of them, reachable or not.
+    pub fn all(&self) -> Vec<String> {
+        self.lists.read().unwrap_or_else(PoisonError::into_inner).all.clone()
+    }
+
+    /// What came of trying `tried`. Ignored if the list has been replaced meanwhile.
+    pub fn set_reachable(&self, tried: &[String], reachable: &[String]) {
+        let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        if lists.all == tried {
+            let usable = if reachable.is_empty() { tried } else { reachable };
+            lists.usable = usable.to_vec();
+        }
     }
 
     fn pick(&self) -> String {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        turn.checked_rem(names.len()).map(|at| names[at].clone()).unwrap_or_default()
+        turn.checked_rem(lists.usable.len()).map(|at| lists.usable[at].clone()).unwrap_or_default()
     }
 }
 

@@ -433,6 +433,21 @@ fn relays_take_turns() {
 }
 
 #[test]
+fn relays_that_do_not_answer_are_left_out_unless_none_does() {
+    let relays = Relays::default();
+    let names = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    relays.set(names(&["one", "two", "three"]));
+    relays.set_reachable(&relays.all(), &names(&["two"]));
+    assert_eq!([relays.pick(), relays.pick()], ["two", "two"]);
+    relays.set_reachable(&relays.all(), &[]);
+    assert_eq!([relays.pick(), relays.pick(), relays.pick()].len(), 3);
+    assert_ne!(relays.pick(), relays.pick());
+    relays.set(names(&["four"]));
+    relays.set_reachable(&names(&["one", "two", "three"]), &names(&["one"]));
+    assert_eq!(relays.pick(), "four", "the result is of another list");
+}
+
+#[test]
 fn clients_behind_a_proxy_do_not_overwrite_each_other() {
     let mut world = World::with_host(Policy::default());
     let mut clients = [0; 3].map(|_| world.stream("192.0.2.1:0", Port::WebSocket));

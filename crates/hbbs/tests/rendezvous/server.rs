@@ -258,6 +258,25 @@ async fn blocked_addresses_are_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn peers_are_not_sent_to_a_relay_that_is_down() {
+    let listener = std::net::TcpListener::bind((own_address(), 0)).unwrap();
+    let (up, down) = (listener.local_addr().unwrap().to_string(), format!("{}:9", own_address()));
+    let relays = vec![down, up.clone()];
+    let server = start(ServerConfig { relays, ..config() });
+    let host = Datagrams::new(own_address().into(), main_addr(&server));
+    assert_eq!(host.claim(ID), Code::Ok);
+    let named = || {
+        let mut client = Connection::open_from(own_address().into(), main_addr(&server));
+        client.send(punch(&server, ID));
+        let Union::PunchHole(push) = host.receive() else { panic!("no PunchHole") };
+        push.relay_server
+    };
+    // Taken in turn, so two in a row tell.
+    eventually_async("only one is named", LIMIT, || (named() == up && named() == up).then_some(())).await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_is_tolerated_for_its_time() {
     let mut quick = config();
     quick.connections.silence = Duration::from_millis(300);
