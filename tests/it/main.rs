@@ -10,7 +10,6 @@ mod codec;
 mod dependencies;
 mod framebuffer;
 mod fuzz_regressions;
-mod hbbs_recordings;
 mod host_pyref;
 mod host_recordings;
 mod layering;

@@ -46,7 +46,6 @@ impl Server {
             BufReader::new(stdout).read_line(&mut line).map_err(system("reading where it listens"))?;
         }
         let pid = child.id() as i32;
-        // Ends the child, whatever it said.
         let mut server = Self { addr: SocketAddr::from(([0; 4], 0)), pid, child: Some(child) };
         server.addr = line.trim().parse().map_err(|_| BenchError::NoServer)?;
         Ok(server)

@@ -7,11 +7,11 @@ use nix::{
 use std::{io, net::TcpStream, os::fd::OwnedFd, sync::Arc};
 
 /// What one splice asks for, and the size of a pipe.
-pub(super) const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 19;
 /// Pipes of one thread. Users without privileges share 64 MiB of them.
-const MOST: usize = 16;
+const MOST: usize = 32;
 /// Empty pipes that are kept.
-const SPARE: usize = 4;
+const SPARE: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Pipe {
@@ -51,7 +51,7 @@ impl Pipes {
 
     /// Whether pairs that can not get rid of their bytes should hold them elsewhere.
     pub(super) fn scarce(&self) -> bool {
-        Arc::strong_count(&self.existing) > MOST / 2
+        Arc::strong_count(&self.existing) > MOST / 4 * 3
     }
 }
 

@@ -109,7 +109,7 @@ pub fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchErro
         compare(options, &subjects, emit, joins)?;
     }
     if wanted("idle") {
-        compare(options, &subjects, emit, |s, time| idle(s, time))?;
+        compare(options, &subjects, emit, idle)?;
     }
     Ok(())
 }
