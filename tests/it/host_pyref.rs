@@ -58,7 +58,14 @@ impl Rig {
 
     /// A window whose content changes many times a second.
     fn clock(&self) -> Child {
-        self.desktop.xterm(&["-geometry", "80x24+0+0", "-e", "sh", "-c", "while :; do date +%N; sleep 0.05; done"])
+        self.desktop.xterm(&[
+            "-geometry",
+            "80x24+0+0",
+            "-e",
+            "sh",
+            "-c",
+            "while :; do date +%N; sleep 0.05; done",
+        ])
     }
 
     fn hook(&self, point: &str, command: &str) -> String {
@@ -123,7 +130,8 @@ async fn pictures_wait_for_a_client_that_acknowledges() {
     let rig = Rig::new();
     let _clock = rig.clock();
     let truth = rig.run("video-ack", &[]).await;
-    let gaps: Vec<u64> = truth["gaps_without_ack_ms"].as_array().unwrap().iter().map(|g| g.as_u64().unwrap()).collect();
+    let gaps: Vec<u64> =
+        truth["gaps_without_ack_ms"].as_array().unwrap().iter().map(|g| g.as_u64().unwrap()).collect();
     assert!(gaps.iter().skip(1).all(|gap| (2500..4500).contains(gap)), "{truth}");
     assert!(truth["pictures_in_7_s_without_ack"].as_u64().unwrap() <= 3, "{truth}");
 }
@@ -160,7 +168,10 @@ async fn the_pointer_goes_where_it_is_sent() {
     }
     let relative = &truth["relative"];
     let at = |i: usize| relative["from"][i].as_i64().unwrap() + relative["by"][i].as_i64().unwrap();
-    assert!(relative["seen"].as_str().unwrap().starts_with(&format!("x:{} y:{} ", at(0), at(1))), "{relative}");
+    assert!(
+        relative["seen"].as_str().unwrap().starts_with(&format!("x:{} y:{} ", at(0), at(1))),
+        "{relative}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +201,8 @@ async fn typing_in_every_way() {
         found.status.success().then_some(())
     });
     let hook = format!("typed=tail -n 1 {}", lines.display());
-    let truth = rig.run("keys", &["--point", "[300,600]", "--hook", &hook, "--text", "Grüße, naïve 漢字 €😀"]).await;
+    let truth =
+        rig.run("keys", &["--point", "[300,600]", "--hook", &hook, "--text", "Grüße, naïve 漢字 €😀"]).await;
     for line in truth["lines"].as_array().unwrap() {
         let want = match line["how"].as_str().unwrap() {
             // Shift is for the host to add: the character itself counts (session §4.4).

@@ -11,8 +11,8 @@ use prost::Message as _;
 use remote::{Permission, Permissions, Point, Size};
 use serde_json::Value;
 use session_proto::host::{
-    Announcement, ApproveMode, Encoding, Event, Host, HostContext, HostDisplay, HostInput, HostRandom, InputKey,
-    Output, View,
+    Announcement, ApproveMode, Encoding, Event, Host, HostContext, HostDisplay, HostInput, HostRandom,
+    InputKey, Output, View,
 };
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,8 @@ fn message_of(bytes: &Bytes) -> Option<message::Union> {
 
 /// The recorded host's permissions off before the login, and its password mode.
 fn context(recording: &Recording, id: &str, password: &str) -> HostContext {
-    let from_host = || recording.entries.iter().filter(|e| e.direction == 1).filter_map(|e| message_of(&e.bytes));
+    let from_host =
+        || recording.entries.iter().filter(|e| e.direction == 1).filter_map(|e| message_of(&e.bytes));
     let denied = from_host()
         .take_while(|m| !matches!(m, message::Union::LoginResponse(_)))
         .filter_map(|m| match m {
@@ -131,11 +132,17 @@ fn play(name: &str, id: &str, password: &str) -> Played {
                         host.accept(now);
                     }
                 }
-                Some(message::Union::Misc(Misc { union: Some(misc::Union::PermissionInfo(info)) })) if in_session => {
+                Some(message::Union::Misc(Misc { union: Some(misc::Union::PermissionInfo(info)) }))
+                    if in_session =>
+                {
                     host.set_permission(permission(info.permission).unwrap(), info.enabled);
                 }
                 Some(message::Union::Misc(Misc { union: Some(misc::Union::CloseReason(text)) })) => {
-                    if in_session { host.close(&text) } else { host.refuse() }
+                    if in_session {
+                        host.close(&text)
+                    } else {
+                        host.refuse()
+                    }
                 }
                 _ => {}
             }
@@ -156,7 +163,13 @@ fn play(name: &str, id: &str, password: &str) -> Played {
 }
 
 /// A proof of the right password becomes one for our challenge; a wrong one stays wrong.
-fn with_our_proof(mut request: LoginRequest, ours: &Hash, theirs: &Hash, id: &str, password: &str) -> LoginRequest {
+fn with_our_proof(
+    mut request: LoginRequest,
+    ours: &Hash,
+    theirs: &Hash,
+    id: &str,
+    password: &str,
+) -> LoginRequest {
     let right = PasswordHash::new(password, &theirs.salt).proof(&theirs.challenge);
     if request.password == right[..] {
         request.password = PasswordHash::new(password, &ours.salt).proof(&ours.challenge).to_vec().into();
@@ -245,7 +258,8 @@ fn every_mouse_event_of_the_stock_client() {
 #[test]
 fn every_key_of_the_stock_client_in_every_mode() {
     let played = play("client/keys.rdrec", "555000111", CLIENT_PASSWORD);
-    let (mut positions, mut texts, mut characters, mut named, mut locks) = (vec![], vec![], vec![], vec![], 0);
+    let (mut positions, mut texts, mut characters, mut named, mut locks) =
+        (vec![], vec![], vec![], vec![], 0);
     let mut held = Vec::new();
     let modifiers = ["Shift", "Control", "Alt", "Meta", "RAlt", "RShift", "RControl", "RWin"];
     for event in host_saw("client/keys.rdrec").iter().filter(|e| e["event"] == "key") {
@@ -272,7 +286,8 @@ fn every_key_of_the_stock_client_in_every_mode() {
             characters.push(char::from_u32(event["chr"].as_u64().unwrap() as u32).unwrap());
         }
     }
-    let keys = |wanted: &dyn Fn(&HostInput) -> bool| played.inputs().into_iter().filter(|i| wanted(i)).count();
+    let keys =
+        |wanted: &dyn Fn(&HostInput) -> bool| played.inputs().into_iter().filter(|i| wanted(i)).count();
     let got_positions: Vec<(u32, bool)> = played
         .inputs()
         .into_iter()
@@ -282,8 +297,11 @@ fn every_key_of_the_stock_client_in_every_mode() {
         })
         .collect();
     assert_eq!(got_positions, positions);
-    let got_texts: Vec<String> =
-        played.inputs().into_iter().filter_map(|i| if let HostInput::Text(t) = i { Some(t.clone()) } else { None }).collect();
+    let got_texts: Vec<String> = played
+        .inputs()
+        .into_iter()
+        .filter_map(|i| if let HostInput::Text(t) = i { Some(t.clone()) } else { None })
+        .collect();
     assert_eq!(got_texts, texts);
     let got_characters: Vec<char> = played
         .inputs()
@@ -334,8 +352,11 @@ fn displays_are_subscribed_switched_refreshed_and_resized() {
     subscriptions.dedup();
     assert!(subscriptions.starts_with(&[vec![0], vec![0, 1], vec![1]]), "{subscriptions:?}");
     assert!(subscriptions.contains(&vec![]), "{subscriptions:?}");
-    let refreshed: Vec<_> =
-        played.events.iter().filter_map(|e| if let Event::Refresh(d) = e { Some(*d) } else { None }).collect();
+    let refreshed: Vec<_> = played
+        .events
+        .iter()
+        .filter_map(|e| if let Event::Refresh(d) = e { Some(*d) } else { None })
+        .collect();
     assert_eq!(refreshed, [None, Some(0), Some(1), None]);
     assert!(played.events.contains(&Event::SetSize { display: 0, size: Size::new(800, 600) }));
     assert!(played.events.contains(&Event::Input(HostInput::MoveTo(Point::new(700, 300)))));
@@ -376,11 +397,27 @@ fn chat_screenshot_recording_and_what_is_not_supported() {
 
 #[test]
 fn logins_go_as_they_went() {
-    let names = ["login-auto", "login-vp9", "login-vp8", "login-av1", "login-vp9-i444", "login-options", "login-options-2", "wrong-password", "no-password", "dropped", "dropped-2", "click-accepted"];
+    let names = [
+        "login-auto",
+        "login-vp9",
+        "login-vp8",
+        "login-av1",
+        "login-vp9-i444",
+        "login-options",
+        "login-options-2",
+        "wrong-password",
+        "no-password",
+        "dropped",
+        "dropped-2",
+        "click-accepted",
+    ];
     for name in names {
         let played = play(&format!("client/{name}.rdrec"), "555000111", CLIENT_PASSWORD);
         let authorised = played.events.iter().filter(|e| matches!(e, Event::Authorised(_))).count();
         assert_eq!(authorised, 1, "{name}");
+        if name.ends_with("-2") {
+            continue; // What the host saw stands with the first connection of the two.
+        }
         let saw = host_saw(&format!("client/{name}.rdrec"));
         let errors = saw.iter().filter(|e| e["event"] == "login error").count();
         let sent = played.sent.iter().filter(|m| m.contains("LoginResponse") && m.contains("Error(")).count();
@@ -403,15 +440,27 @@ fn denied_input_does_nothing() {
 
 #[test]
 fn the_independent_client_of_the_session_recordings_is_understood_too() {
-    for name in ["login-wrong-then-right", "video-vp9", "video-vp8", "refresh", "mouse", "keys", "display-two", "misc"] {
+    for name in [
+        "login-wrong-then-right",
+        "video-vp9",
+        "video-vp8",
+        "refresh",
+        "mouse",
+        "keys",
+        "display-two",
+        "misc",
+    ] {
         let played = play(&format!("session/{name}.rdrec"), "123456789", SESSION_PASSWORD);
         let authorised = played.events.iter().filter(|e| matches!(e, Event::Authorised(_))).count();
         assert_eq!(authorised, 1, "{name}");
         assert!(played.closed, "{name}: the client says that it leaves");
     }
     let played = play("session/refresh.rdrec", "123456789", SESSION_PASSWORD);
-    let refreshed: Vec<_> =
-        played.events.iter().filter_map(|e| if let Event::Refresh(d) = e { Some(*d) } else { None }).collect();
+    let refreshed: Vec<_> = played
+        .events
+        .iter()
+        .filter_map(|e| if let Event::Refresh(d) = e { Some(*d) } else { None })
+        .collect();
     assert_eq!(refreshed, [None, Some(0)]);
     let played = play("session/keys.rdrec", "123456789", SESSION_PASSWORD);
     let presses = |down| {
@@ -428,7 +477,8 @@ fn hex(text: &Value) -> Vec<u8> {
 /// The stock client's sealed connection, opened by our machine with the recorded host's ephemeral secret.
 #[test]
 fn a_recorded_key_exchange_opens_and_so_does_what_follows() {
-    for (folder, file) in [("raw-punched", "03-client-host-tcp"), ("raw-same-address", "03-client-host-tcp")] {
+    for (folder, file) in [("raw-punched", "03-client-host-tcp"), ("raw-same-address", "03-client-host-tcp")]
+    {
         let root = deskhand_tests::recordings().join("client").join(folder);
         let keys: Value = serde_json::from_slice(&std::fs::read(root.join("keys.json")).unwrap()).unwrap();
         let wire = Recording::read(&root.join(format!("{file}.rdrec")));
@@ -439,7 +489,11 @@ fn a_recorded_key_exchange_opens_and_so_does_what_follows() {
         let mut host = Host::new(context, HostRandom { secret, challenge: [9; 6] }, Instant::now());
         let first = host.poll_output().unwrap();
         let host_side = packets(&wire, 1);
-        assert_eq!(first, Output::Send(host_side[0].clone()), "{folder}: SignedId is the recorded one, bit for bit");
+        assert_eq!(
+            first,
+            Output::Send(host_side[0].clone()),
+            "{folder}: SignedId is the recorded one, bit for bit"
+        );
         let client_side = packets(&wire, 0);
         for packet in client_side {
             host.handle_packet(packet, Instant::now());

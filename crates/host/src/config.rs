@@ -161,30 +161,73 @@ pub struct SessionId(pub u64);
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostEvent {
     /// The server knows this host under its id.
-    Registered { id: String },
+    Registered {
+        id: String,
+    },
     /// The server can not be reached, or does not want this host now; it is tried again.
-    Unregistered { reason: String },
+    Unregistered {
+        reason: String,
+    },
     /// Another machine has the configured id. It is tried again, never replaced.
-    IdTaken { id: String },
+    IdTaken {
+        id: String,
+    },
     /// Another machine had the id chosen before; this is the new one.
-    IdReplaced { old: String, new: String },
-    Connected { session: SessionId, from: SocketAddr, path: Path },
-    Introduced { session: SessionId, client: ClientInfo, sealed: bool },
+    IdReplaced {
+        old: String,
+        new: String,
+    },
+    Connected {
+        session: SessionId,
+        from: SocketAddr,
+        path: Path,
+    },
+    Introduced {
+        session: SessionId,
+        client: ClientInfo,
+        sealed: bool,
+    },
     /// Answer with [`HostHandle::accept`](crate::HostHandle::accept) or `refuse`.
-    ApprovalWanted { session: SessionId },
-    WrongPassword { session: SessionId, from: SocketAddr },
-    LoginRefused { session: SessionId, text: String },
-    Authorised { session: SessionId, how: Authorisation },
-    Chat { session: SessionId, text: String },
+    ApprovalWanted {
+        session: SessionId,
+    },
+    WrongPassword {
+        session: SessionId,
+        from: SocketAddr,
+    },
+    LoginRefused {
+        session: SessionId,
+        text: String,
+    },
+    Authorised {
+        session: SessionId,
+        how: Authorisation,
+    },
+    Chat {
+        session: SessionId,
+        text: String,
+    },
     /// The client's clipboard, decompressed, 16 MiB at most.
-    Clipboard { session: SessionId, items: Vec<ClipboardItem> },
+    Clipboard {
+        session: SessionId,
+        items: Vec<ClipboardItem>,
+    },
     /// The client wants this screen locked.
-    LockScreen { session: SessionId },
+    LockScreen {
+        session: SessionId,
+    },
     /// The client wants this machine rebooted.
-    Restart { session: SessionId },
-    Disconnected { session: SessionId, cause: Ending },
+    Restart {
+        session: SessionId,
+    },
+    Disconnected {
+        session: SessionId,
+        cause: Ending,
+    },
     /// No pictures any more; the host is of no use now.
-    ScreenGone { reason: String },
+    ScreenGone {
+        reason: String,
+    },
 }
 
 /// Why a session ended.

@@ -4,9 +4,9 @@ use crate::keymap::host_key;
 use crate::screen::{Injector, Screen, ScreenError};
 use hbb_common::session::ControlKey;
 use session_proto::host::{HostInput, InputKey};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// Inputs that may wait for a slow display server.

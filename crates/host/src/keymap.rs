@@ -135,7 +135,14 @@ mod tests {
 
     #[test]
     fn characters() {
-        let table = [('a', 0x61), ('C', 0x43), ('ü', 0xfc), ('€', 0x0100_20ac), ('漢', 0x0100_6f22), ('😀', 0x0101_f600)];
+        let table = [
+            ('a', 0x61),
+            ('C', 0x43),
+            ('ü', 0xfc),
+            ('€', 0x0100_20ac),
+            ('漢', 0x0100_6f22),
+            ('😀', 0x0101_f600),
+        ];
         for (c, keysym) in table {
             assert_eq!(host_key(InputKey::Character(c)), Some(HostKey::Keysym(keysym)), "{c}");
         }
@@ -151,7 +158,8 @@ mod tests {
     #[test]
     fn every_named_key_of_a_keyboard_is_known() {
         // Final has no keysym; the two actions and Unknown are no keys.
-        let unknown = [ControlKey::Unknown, ControlKey::Final, ControlKey::CtrlAltDel, ControlKey::LockScreen];
+        let unknown =
+            [ControlKey::Unknown, ControlKey::Final, ControlKey::CtrlAltDel, ControlKey::LockScreen];
         for number in 0..=101 {
             let Ok(key) = ControlKey::try_from(number) else { continue };
             assert_eq!(host_key(InputKey::Named(key)).is_none(), unknown.contains(&key), "{key:?}");

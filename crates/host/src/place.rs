@@ -59,7 +59,8 @@ impl Endpoint {
             match &self.web {
                 None => Ok(Transport::tcp(stream, limit)),
                 Some(path) => {
-                    let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+                    let host =
+                        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
                     let url = format!("ws://{host}:{}{path}", self.port);
                     Ok(Transport::web(connect_web(&url, stream, limit).await?))
                 }
@@ -117,7 +118,8 @@ impl Place {
     /// Connects to the server by TCP from a port that can be listened on at the same time.
     pub(crate) async fn connect_shared(&self) -> io::Result<TcpStream> {
         let addr = self.resolve().await?;
-        let any: IpAddr = if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr =
+            if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = shared_socket(SocketAddr::new(any, 0))?;
         match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(addr)).await {
             Ok(connected) => connected,
@@ -145,7 +147,9 @@ impl Place {
     fn web_relay(&self, relay: Endpoint) -> Endpoint {
         match self.server.web.as_deref() {
             Some(path) if path != "/" => {
-                let path = path.strip_suffix("/id").map_or_else(|| "/ws/relay".into(), |base| format!("{base}/relay"));
+                let path = path
+                    .strip_suffix("/id")
+                    .map_or_else(|| "/ws/relay".into(), |base| format!("{base}/relay"));
                 Endpoint { host: self.server.host.clone(), port: self.server.port, web: Some(path) }
             }
             _ => Endpoint { port: relay.port.wrapping_add(WEB_OFFSET), web: Some("/".into()), ..relay },

@@ -114,7 +114,9 @@ fn happened(
 ) -> ControlFlow<()> {
     match event {
         Event::Registered { .. } => shared.report(HostEvent::Registered { id: id.into() }),
-        Event::Silent => shared.report(HostEvent::Unregistered { reason: "the server does not answer".into() }),
+        Event::Silent => {
+            shared.report(HostEvent::Unregistered { reason: "the server does not answer".into() })
+        }
         Event::IdTaken => shared.report(HostEvent::IdTaken { id: id.into() }),
         Event::IdReplaced { old, new } => {
             if let Err(error) = shared.state().set_id(&new) {

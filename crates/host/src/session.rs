@@ -13,6 +13,7 @@ use session_proto::host::{
     Announcement, CloseCause, CodedFrame, Encoding, Event, Host, HostContext, HostDisplay, HostRandom,
     LIMIT_BEFORE_LOGIN, Output, Refusals, View,
 };
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ const WAITING: usize = 3;
 
 /// The last words of a session may take this long to leave.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// With a client that records, a keyframe comes at least this often (session §3.3).
+const RECORDED_BETWEEN_KEYS: u32 = 240;
 
 /// What stock clients take as "do not come back" (session §10.6).
 const CLOSED_BY_USER: &str = "Closed manually by the peer";
@@ -79,6 +83,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, cancel: Cance
         login_until: now + shared.config.limits.login,
         sealed: false,
         counted: Refusals::default(),
+        view: None,
+        since_key: BTreeMap::new(),
         ending: None,
         shared,
     };
@@ -125,6 +131,10 @@ struct Session {
     login_until: Instant,
     sealed: bool,
     counted: Refusals,
+    /// What the client last wanted to see.
+    view: Option<View>,
+    /// Pictures of each display since its last keyframe.
+    since_key: BTreeMap<usize, u32>,
     ending: Option<Ending>,
 }
 
@@ -212,6 +222,7 @@ impl Session {
         let now = Instant::now();
         match event {
             ViewerEvent::Frame { display, codec, key, pts_ms, packets } => {
+                self.keep_recordable(display, key);
                 self.host.send_frame(CodedFrame { display, codec, key, pts_ms, packets }, now);
             }
             ViewerEvent::Monitors(monitors) => self.host.set_displays(displays(&self.shared, &monitors)),
@@ -223,6 +234,27 @@ impl Session {
                 self.host.close(CLOSED_BY_USER);
             }
         }
+    }
+
+    /// A recording can be entered only at keyframes.
+    fn keep_recordable(&mut self, display: usize, key: bool) {
+        let pictures = self.since_key.entry(display).or_default();
+        *pictures = if key { 0 } else { *pictures + 1 };
+        if *pictures >= RECORDED_BETWEEN_KEYS && self.view.as_ref().is_some_and(|view| view.recording) {
+            *pictures = 0;
+            self.shared.video.refresh(Some(display));
+        }
+    }
+
+    fn look(&mut self, view: View) {
+        let video = &self.shared.video;
+        video.set_viewer(self.id.0, viewer(view.clone(), self.viewer.clone()));
+        // Both begin with a keyframe, also on a screen at rest (session §3.3).
+        let restart = |before: &View| before.decoding != view.decoding || before.recording != view.recording;
+        if self.view.as_ref().is_some_and(restart) {
+            video.refresh(None);
+        }
+        self.view = Some(view);
     }
 
     /// Does what the machine wants done.
@@ -246,14 +278,15 @@ impl Session {
         let shared = &self.shared;
         match event {
             Event::Input(input) => shared.input.give(input),
-            Event::View(view) => shared.video.set_viewer(session.0, viewer(view, self.viewer.clone())),
+            Event::View(view) => self.look(view),
             Event::Refresh(display) => shared.video.refresh(display),
             Event::Delay(delay) => shared.video.report_delay(session.0, delay),
             Event::SetSize { display, size } => shared.video.set_size(display, size),
             Event::Screenshot { display } => {
                 let png = shared.video.screenshot(display);
                 let failed = "Failed to take screenshot, please try again later.";
-                self.screenshots.spawn(async move { (display, png.await.unwrap_or_else(|_| Err(failed.into()))) });
+                self.screenshots
+                    .spawn(async move { (display, png.await.unwrap_or_else(|_| Err(failed.into()))) });
             }
             Event::CtrlAltDel => shared.input.ctrl_alt_del(),
             Event::Secured { sealed } => self.sealed = sealed,
@@ -301,14 +334,18 @@ impl Drop for Session {
         while let Some(output) = self.host.poll_output() {
             match output {
                 Output::Event(Event::Input(input)) => self.shared.input.give(input),
-                Output::Event(Event::LockScreen) => self.shared.report(HostEvent::LockScreen { session: self.id }),
+                Output::Event(Event::LockScreen) => {
+                    self.shared.report(HostEvent::LockScreen { session: self.id })
+                }
                 _ => {}
             }
         }
         self.shared.video.remove_viewer(self.id.0);
         self.shared.forget(self.id);
         let cause = self.ending.take().unwrap_or_else(|| Ending::Lost("the host ended".into()));
-        if let Ending::Closed(CloseCause::Insecure(_) | CloseCause::Tampered | CloseCause::TooLong(_)) = &cause {
+        if let Ending::Closed(CloseCause::Insecure(_) | CloseCause::Tampered | CloseCause::TooLong(_)) =
+            &cause
+        {
             self.shared.counters.insecure.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.report(HostEvent::Disconnected { session: self.id, cause });

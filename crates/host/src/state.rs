@@ -75,7 +75,8 @@ impl State {
                 Err(e) => Err(at(&path, e.into())),
             }
         };
-        let key = keep("id_ed25519", SECRET, &|| SigningKey::from_seed(&rand::rng().random()).to_file_text())?;
+        let key =
+            keep("id_ed25519", SECRET, &|| SigningKey::from_seed(&rand::rng().random()).to_file_text())?;
         let identity = SigningKey::from_file_text(&key).map_err(|e| at(&file("id_ed25519"), e.into()))?;
         keep("id_ed25519.pub", PUBLIC, &|| identity.public().to_base64())?;
         let id = keep("id", PUBLIC, &random_id)?;
@@ -122,7 +123,8 @@ pub fn random_id() -> String {
 /// The operating system's id of this machine, which stock hosts send too; a random one where there is none.
 fn machine_uuid() -> String {
     let ids = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
-    let known = ids.iter().filter_map(|path| fs::read_to_string(path).ok()).map(|text| text.trim().to_owned());
+    let known =
+        ids.iter().filter_map(|path| fs::read_to_string(path).ok()).map(|text| text.trim().to_owned());
     known.into_iter().find(|id| !id.is_empty()).unwrap_or_else(|| readable(&rand::rng().random::<[u8; 32]>()))
 }
 

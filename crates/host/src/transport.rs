@@ -127,9 +127,7 @@ impl Transport {
         let Self { link, out, unsent, sending_since } = self;
         match link {
             Link::Tcp { stream, deframer } => step_tcp(stream, deframer, out, unsent, sending_since).await,
-            Link::Web(stream) => {
-                poll_fn(|cx| step_web(stream, out, unsent, sending_since, cx)).await
-            }
+            Link::Web(stream) => poll_fn(|cx| step_web(stream, out, unsent, sending_since, cx)).await,
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! A key that the client names by its position or by name is held until the client lets go of it; a
 //! character is pressed and released at once, because the key that gives it may need modifiers of its own
-//! for just that moment.
+//! for just that moment. Characters and text are what they are: lock states (session §4.5) are made equal to
+//! the client's for named keys and positions only, and a letter listed with CapsLock becomes its capital.
 
 use super::{Event, Host, HostInput, InputKey};
 use hbb_common::session::{ControlKey, KeyEvent, KeyboardMode, MouseEvent, key_event};
@@ -195,6 +196,15 @@ fn up(key: InputKey) -> HostInput {
     HostInput::Key { key, down: false }
 }
 
+/// What CapsLock makes of a letter.
+fn capital(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(single), None) => single,
+        _ => c,
+    }
+}
+
 impl Host {
     fn input(&mut self, input: HostInput) {
         self.event(Event::Input(input));
@@ -347,7 +357,7 @@ impl Host {
     /// modifiers; as writing it is the character itself, and Shift is not the client's to add.
     fn character(&mut self, c: char, listed: &Listed) {
         let shortcut = listed.modifiers.iter().any(|m| !matches!(m, Modifier::Shift | Modifier::AltGr));
-        let input = InputKey::Character(c);
+        let input = InputKey::Character(if shortcut || !listed.caps { c } else { capital(c) });
         self.release_unlisted(listed);
         let mut listed_now = Listed { modifiers: listed.modifiers.clone(), ..*listed };
         let mut set_aside = Vec::new();
@@ -356,7 +366,6 @@ impl Host {
             set_aside = self.held.modifiers().into_iter().map(|(key, _)| key).collect();
         }
         let added = self.hold_listed_only(&listed_now);
-        self.sync_locks(input, listed);
         for key in set_aside.iter().rev() {
             self.input(up(*key));
         }
@@ -380,10 +389,6 @@ impl Host {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         if is_down {
             self.release_unlisted(listed);
-        }
-        if self.held.caps != Some(listed.caps) {
-            self.held.caps = Some(listed.caps);
-            self.input(HostInput::Locks { caps: Some(listed.caps), num: None });
         }
         let resting: Vec<InputKey> = self.held.modifiers().into_iter().map(|(key, _)| key).collect();
         for key in resting.iter().rev() {
