@@ -10,6 +10,7 @@ mod codec;
 mod dependencies;
 mod framebuffer;
 mod fuzz_regressions;
+mod host_paths;
 mod host_pyref;
 mod host_recordings;
 mod layering;
