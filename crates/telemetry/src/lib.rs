@@ -22,15 +22,17 @@ pub struct BadFilter {
 
 /// Installs the process's log writer. Called once, by the composition root.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), BadFilter> {
-    let parsed = EnvFilter::try_new(filter)
-        .map_err(|e| BadFilter { filter: filter.into(), reason: e.to_string() })?;
+    let parsed =
+        EnvFilter::try_new(filter).map_err(|e| BadFilter { filter: filter.into(), reason: e.to_string() })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(std::io::stderr)
         .with_span_events(FmtSpan::NONE)
         .with_target(true);
     let installed = match format {
-        LogFormat::Human => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Human => {
+            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     installed.map_err(|e| BadFilter { filter: filter.into(), reason: e.to_string() })
