@@ -1,44 +1,44 @@
 //! `deskhand bench`: what a part costs, against what the same machine allows in the same run.
 
-pub mod process;
-pub mod relay;
+pub(crate) mod process;
+pub(crate) mod relay;
 
 use anyhow::Context as _;
 use clap::Args;
 use std::{net::SocketAddr, time::Duration};
 
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Only the cases whose name contains this, "relay: bulk" for example.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 
     /// Fail if a budget is missed.
     #[arg(long)]
-    pub check: bool,
+    pub(crate) check: bool,
 
     /// Another server of the same kind to measure beside ours. It should run on CPU 0 and ask for no key.
     #[arg(long, requires = "pid", value_name = "HOST:PORT")]
-    pub target: Option<SocketAddr>,
+    pub(crate) target: Option<SocketAddr>,
 
     /// The process of the other server.
     #[arg(long, requires = "target", value_name = "PID")]
-    pub pid: Option<i32>,
+    pub(crate) pid: Option<i32>,
 
     /// How long each case is measured, in seconds.
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
-    pub time: f64,
+    pub(crate) time: f64,
 
     /// How often each case is measured; the median counts.
     #[arg(long, default_value_t = 3, value_name = "TIMES")]
-    pub runs: usize,
+    pub(crate) runs: usize,
 
     /// Be the measured server instead: what the measuring process starts.
     #[arg(long, hide = true, num_args = 1.., value_name = "WHAT")]
-    pub serve: Option<Vec<String>>,
+    pub(crate) serve: Option<Vec<String>>,
 }
 
 /// Measures, one line of JSON for each figure. `false` if a budget was to be checked and missed.
-pub fn run(args: &BenchArgs) -> anyhow::Result<bool> {
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<bool> {
     if let Some(what) = &args.serve {
         relay::serve(what)?;
         return Ok(true);
@@ -66,45 +66,45 @@ fn print(row: &Row) {
 
 /// What to measure against, and how long.
 #[derive(Debug, Clone)]
-pub struct Options {
-    pub target: Option<Target>,
+pub(crate) struct Options {
+    pub(crate) target: Option<Target>,
     /// How long each case is measured.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// Runs of a case, of which the median counts.
-    pub runs: usize,
+    pub(crate) runs: usize,
     /// Only cases whose name, with its bench in front (`relay: joins`), contains this.
-    pub only: Option<String>,
+    pub(crate) only: Option<String>,
 }
 
 /// A server that runs already.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
-    pub addr: SocketAddr,
-    pub pid: i32,
+pub(crate) struct Target {
+    pub(crate) addr: SocketAddr,
+    pub(crate) pid: i32,
 }
 
 /// One line of the result.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Row {
-    pub bench: &'static str,
-    pub case: String,
-    pub value: f64,
-    pub unit: &'static str,
+pub(crate) struct Row {
+    pub(crate) bench: &'static str,
+    pub(crate) case: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
     /// What `ratio` compares with: measured in the same run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub against: Option<String>,
+    pub(crate) against: Option<String>,
     /// How many times better than that; over 1 is better whatever the unit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     /// What the ratio, or else the value, is held to, in words: `>= 0.9`, `<= 2048`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<String>,
-    pub ok: bool,
+    pub(crate) budget: Option<String>,
+    pub(crate) ok: bool,
 }
 
 /// Why a bench could not be run.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
+pub(crate) enum BenchError {
     #[error("{what}: {source}")]
     System { what: &'static str, source: std::io::Error },
     #[error("the measured server did not say where it listens")]
@@ -114,12 +114,12 @@ pub enum BenchError {
 }
 
 /// Names an I/O error.
-pub fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> BenchError {
+pub(crate) fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> BenchError {
     move |error| BenchError::System { what, source: error.into() }
 }
 
 /// The middle value; 0 of none.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -13,12 +13,12 @@ use std::{
 };
 
 /// The CPU of the measured server; the load runs on the next one.
-pub const SERVER_CPU: usize = 0;
-pub const LOAD_CPU: usize = 1;
+pub(crate) const SERVER_CPU: usize = 0;
+pub(crate) const LOAD_CPU: usize = 1;
 
 /// Keeps the calling thread, and those it will start, on one CPU. A machine without that CPU is left as
 /// it is: ratios still hold there, if less well.
-pub fn pin(cpu: usize) {
+pub(crate) fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     if set.set(cpu).is_ok() {
         sched_setaffinity(Pid::from_raw(0), &set).ok();
@@ -27,8 +27,8 @@ pub fn pin(cpu: usize) {
 
 /// A server under measurement. Ended when dropped.
 #[derive(Debug)]
-pub struct Server {
-    pub addr: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
     pid: i32,
     child: Option<Child>,
 }
@@ -36,7 +36,7 @@ pub struct Server {
 impl Server {
     /// Starts this program again with `args`. It must print the address it listens on, and end when its
     /// standard input does.
-    pub fn start(args: &[&str]) -> Result<Self, BenchError> {
+    pub(crate) fn start(args: &[&str]) -> Result<Self, BenchError> {
         let exe = std::env::current_exe().map_err(system("finding this program"))?;
         let mut command = Command::new(exe);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -52,12 +52,12 @@ impl Server {
     }
 
     /// One that runs already and is left alone.
-    pub fn running(target: super::Target) -> Self {
+    pub(crate) fn running(target: super::Target) -> Self {
         Self { addr: target.addr, pid: target.pid, child: None }
     }
 
     /// CPU time it has used, in ticks of usually 10 ms.
-    pub fn cpu(&self) -> Result<Duration, BenchError> {
+    pub(crate) fn cpu(&self) -> Result<Duration, BenchError> {
         let stat = self.proc("stat")?;
         // The name in brackets may contain anything; behind it, fields 14 and 15 are the 12th and 13th.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
@@ -67,7 +67,7 @@ impl Server {
     }
 
     /// Resident memory in bytes.
-    pub fn resident(&self) -> Result<f64, BenchError> {
+    pub(crate) fn resident(&self) -> Result<f64, BenchError> {
         let status = self.proc("status")?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
         let kilobytes = line.split_whitespace().next().and_then(|n| n.parse::<f64>().ok());
@@ -90,7 +90,7 @@ impl Drop for Server {
 }
 
 /// The server's end of [`Server::start`]: says where it listens, and waits until it is not needed.
-pub fn announce(addr: SocketAddr) {
+pub(crate) fn announce(addr: SocketAddr) {
     #[expect(clippy::print_stdout, reason = "the parent reads this line")]
     {
         println!("{addr}");

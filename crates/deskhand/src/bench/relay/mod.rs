@@ -70,7 +70,7 @@ const BUDGETS: &[Budget] = &[
 const IDLE_PAIR: f64 = 2048.0;
 
 /// Runs the cases and gives one row for each figure and comparison.
-pub fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
+pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
     process::pin(process::LOAD_CPU);
     let start = |name, args: &[&str], speech| Ok(Subject { name, server: Server::start(args)?, speech });
     let mut subjects = vec![
@@ -245,7 +245,7 @@ fn idle(subject: &Subject, time: Duration) -> Result<Vec<Figure>, BenchError> {
 }
 
 /// The process that is measured: `relay`, `splice`, or `copy SIZE`. Returns when its parent lets go of it.
-pub fn serve(args: &[String]) -> Result<(), BenchError> {
+pub(crate) fn serve(args: &[String]) -> Result<(), BenchError> {
     process::pin(process::SERVER_CPU);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {

@@ -42,19 +42,11 @@ impl Steps {
 impl Step {
     /// The step succeeded; `outcome` says what came of it.
     pub(crate) fn done(self, outcome: &str) {
-        self.finish("✓", outcome);
-    }
-
-    pub(crate) fn failed(self, reason: &str) {
-        self.finish("✗", reason);
-    }
-
-    fn finish(self, mark: &str, outcome: &str) {
         if let Some(spinner) = self.spinner {
             spinner.finish_and_clear();
         }
         let ms = self.started.elapsed().as_millis();
-        say(&format!("{mark} {:<34} {ms:>6} ms   {outcome}", self.title));
+        say(&format!("✓ {:<34} {ms:>6} ms   {outcome}", self.title));
     }
 }
 
