@@ -120,7 +120,7 @@ impl Place {
         let addr = self.resolve().await?;
         let any: IpAddr =
             if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = shared_socket(SocketAddr::new(any, 0))?;
+        let socket = own_port_socket(any)?;
         match tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(addr)).await {
             Ok(connected) => connected,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -155,6 +155,18 @@ impl Place {
             _ => Endpoint { port: relay.port.wrapping_add(WEB_OFFSET), web: Some("/".into()), ..relay },
         }
     }
+}
+
+/// A TCP socket on a port that no other socket has, and that others may be bound to from now on. With the
+/// options set before, the kernel could give a port that another punch is using.
+fn own_port_socket(ip: IpAddr) -> io::Result<TcpSocket> {
+    let addr = SocketAddr::new(ip, 0);
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
 /// A TCP socket bound so that others can be bound to the same port.
