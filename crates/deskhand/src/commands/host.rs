@@ -5,12 +5,10 @@ use crate::{config, lifecycle};
 use anyhow::{Context as _, bail};
 use host::screen::test_card::DEFAULT_SIZE;
 use host::screen::{Screen, TestCard, VirtualDisplay, X11Screen};
-use host::video::VideoConfig;
-use host::{ApproveMode, Host, HostConfig, HostEvent, HostHandle, Limits, ServerConfig};
+use host::{Host, HostConfig, HostEvent, HostHandle, ServerConfig};
 use sessions::{FileSecrets, SecretRef, SecretSource as _};
 use std::io::Write as _;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -43,19 +41,9 @@ pub(crate) async fn run(args: HostArgs) -> anyhow::Result<()> {
 pub(crate) fn with_defaults(screen: Arc<dyn Screen>) -> HostConfig {
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     HostConfig {
-        state_dir: PathBuf::new(),
-        id: None,
-        password: None,
-        approve: ApproveMode::default(),
-        permissions: host::config::default_denied(),
-        allow_plain: false,
-        server: None,
-        direct: None,
-        limits: Limits::default(),
-        screen,
-        video: VideoConfig::default(),
         username: std::env::var("USER").unwrap_or_else(|_| "user".into()),
         hostname: hostname.unwrap_or_default(),
+        ..HostConfig::new(screen)
     }
 }
 

@@ -1,0 +1,216 @@
+//! The program as its users start it.
+
+use deskhand_tests::{Child, deskhand, eventually};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// Starting, on a machine that may be busy.
+const START: Duration = Duration::from_secs(30);
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(deskhand()).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The rest of the first line that begins with `word`.
+fn said(child: &Child, word: &str) -> Option<String> {
+    let out = child.stdout();
+    out.lines().find_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned())
+}
+
+fn rendezvous(folder: &Path) -> (Child, String, String) {
+    let mut command = Command::new(deskhand());
+    command.arg("rendezvous").args(["--listen", "127.0.0.1", "--port", "0", "--state"]).arg(folder);
+    let mut child = Child::spawn(&mut command);
+    child.wait_for("ready", START, |child| said(child, "ready"));
+    let key = said(&child, "key ").unwrap();
+    let address = said(&child, "listening rendezvous tcp ").unwrap();
+    (child, address, key)
+}
+
+/// A host that shows the test card.
+fn host(folder: &Path, arguments: &[&str]) -> Child {
+    std::fs::create_dir_all(folder).unwrap();
+    let password = folder.join("password");
+    std::fs::write(&password, "correct horse\n").unwrap();
+    let mut command = Command::new(deskhand());
+    command.arg("host").args(["--screen", "test-card"]).args(arguments);
+    command.arg("--password-file").arg(&password).arg("--state").arg(folder.join("state"));
+    let mut child = Child::spawn(&mut command);
+    child.wait_for("ready", START, |child| said(child, "ready"));
+    child
+}
+
+/// `deskhand call --json` with a configuration; the results in order.
+fn call(folder: &Path, config: &str, calls: &[&str]) -> (bool, Vec<Value>) {
+    let file = folder.join("config.toml");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(deskhand());
+    command.args(["call", "--json", "--config"]).arg(&file).arg("--state").arg(folder.join("client"));
+    command.arg("--out").arg(folder.join("out")).args(calls);
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!rows.is_empty(), "{}", stderr(&output));
+    (output.status.success(), rows)
+}
+
+#[test]
+fn the_demo_proves_that_typed_text_arrives_and_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(deskhand()).args(["demo", "--once", "--out"]).arg(folder.path()).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{out}{}", stderr(&output));
+    assert!(out.contains("the typed text arrived and is in the picture"), "{out}");
+    for picture in ["1-before.png", "2-after.png"] {
+        assert!(folder.path().join(picture).is_file(), "{picture}");
+    }
+}
+
+#[test]
+fn servers_say_what_they_are_and_end_cleanly_on_either_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut server, address, key) = rendezvous(&folder.path().join("rendezvous"));
+        let mut host = host(&folder.path().join("host"), &["--server", &address, "--key", &key]);
+        host.wait_for("registration", START, |child| said(child, "registered "));
+        for child in [&mut host, &mut server] {
+            child.signal(signal);
+            assert!(child.ended(START).success(), "{signal}");
+        }
+    }
+}
+
+#[test]
+fn identities_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("host");
+    let start = || {
+        let (server, address, key) = rendezvous(&folder.path().join("rendezvous"));
+        let mut child = host(&state, &["--server", &address, "--key", &key]);
+        child.wait_for("registration", START, |child| said(child, "registered "));
+        (key, said(&child, "id ").unwrap(), said(&child, "key ").unwrap(), server)
+    };
+    let (server_key, id, host_key, first) = start();
+    drop(first);
+    let (server_key_again, id_again, host_key_again, _second) = start();
+    assert_eq!((server_key, id, host_key), (server_key_again, id_again, host_key_again));
+}
+
+#[test]
+fn the_shell_sees_and_operates_a_host_by_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, address, key) = rendezvous(&folder.path().join("rendezvous"));
+    let mut host = host(&folder.path().join("host"), &["--server", &address, "--key", &key]);
+    let id = host.wait_for("registration", START, |child| said(child, "registered "));
+    let password = folder.path().join("host/password");
+    let config = format!(
+        "[server]\naddress = \"{address}\"\nkey = \"{key}\"\n\
+         [targets.card]\naddress = \"{id}\"\npassword_file = {password:?}\n"
+    );
+    let (ok, rows) = call(
+        folder.path(),
+        &config,
+        &["connect", r#"{"target":"card"}"#, "type_text", r#"{"text":"hello"}"#, "screenshot", "session_status"],
+    );
+    assert!(ok, "{rows:#?}");
+    assert_eq!(rows[1]["result"]["effect"], "changed", "the card shows what is typed");
+    let picture = rows[2]["pictures"][0].as_str().unwrap();
+    assert_eq!(&std::fs::read(picture).unwrap()[1..4], b"PNG");
+    assert!(rows[3].to_string().contains("\"encrypted\":true"), "{}", rows[3]);
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_id_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, address, key) = rendezvous(&folder.path().join("rendezvous"));
+    let mut host = host(&folder.path().join("host"), &["--server", &address, "--key", &key]);
+    let id = host.wait_for("registration", START, |child| said(child, "registered "));
+    let wrong = folder.path().join("wrong");
+    std::fs::write(&wrong, "battery staple").unwrap();
+    let config = format!(
+        "[server]\naddress = \"{address}\"\nkey = \"{key}\"\n\
+         [targets.wrong]\naddress = \"{id}\"\npassword_file = {wrong:?}\n\
+         [targets.nobody]\naddress = \"999999999\"\npassword_file = {wrong:?}\n"
+    );
+    for (target, code) in [("wrong", "wrong_password"), ("nobody", "unknown_target")] {
+        let (ok, rows) = call(folder.path(), &config, &["connect", &format!("{{\"target\":\"{target}\"}}")]);
+        assert!(!ok);
+        assert_eq!(rows[0]["result"]["code"], code, "{}", rows[0]);
+        assert!(!rows[0].to_string().contains("battery"), "the password is not told");
+    }
+}
+
+#[test]
+fn a_direct_session_needs_the_targets_leave_because_it_is_not_encrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = host(&folder.path().join("host"), &["--direct-port", "0"]);
+    let address = said(&host, "listening direct tcp ").unwrap();
+    let port = address.rsplit(':').next().unwrap();
+    let password = folder.path().join("host/password");
+    for (allowed, code) in [(false, Some("not_permitted")), (true, None)] {
+        let config = format!(
+            "[targets.card]\naddress = \"127.0.0.1:{port}\"\npassword_file = {password:?}\n\
+             allow_unencrypted = {allowed}\n"
+        );
+        let (ok, rows) = call(folder.path(), &config, &["connect", r#"{"target":"card"}"#]);
+        assert_eq!(ok, allowed, "{}", rows[0]);
+        assert_eq!(rows[0]["result"].get("code").and_then(Value::as_str), code);
+    }
+}
+
+#[test]
+fn bad_options_are_refused_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    let table: &[(&[&str], &str)] = &[
+        (&["host", "--screen", "test-card", "--password-file", missing, "--direct-port", "0"], "missing"),
+        (&["host", "--display", ":99999", "--password-file", "/dev/null", "--direct-port", "0"], "empty"),
+        (&["mcp", "--config", missing], "no configuration file"),
+        (&["mcp", "--toolsets", "dekstop", "--state", missing], "dekstop"),
+        (&["call", "{}"], "tool"),
+        (&["rendezvous", "--listen", "nowhere"], "nowhere"),
+        (&["--log", "client=loud", "rendezvous"], "log filter"),
+    ];
+    for (arguments, word) in table {
+        let output = run(arguments);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(word), "{arguments:?}: {told}");
+        assert!(!told.contains("panicked"), "{told}");
+    }
+}
+
+#[test]
+fn an_occupied_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let output = run(&["rendezvous", "--listen", "127.0.0.1", "--port", &port, "--state", state]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(&port), "{}", stderr(&output));
+}
+
+#[test]
+fn mcp_speaks_json_rpc_on_its_output_and_ends_with_its_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(deskhand());
+    command.args(["mcp", "--state"]).arg(folder.path()).env_remove("DESKHAND_CONFIG").env("HOME", folder.path());
+    let mut child = Child::spawn(&mut command);
+    child.say(
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+    );
+    let answer = eventually("an answer", START, || child.stdout().lines().next().map(str::to_owned));
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["result"]["protocolVersion"], "2025-06-18");
+    child.signal(Signal::SIGTERM);
+    assert!(child.ended(START).success());
+}
