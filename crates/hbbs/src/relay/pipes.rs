@@ -7,7 +7,7 @@ use nix::{
 use std::{io, net::TcpStream, os::fd::OwnedFd, sync::Arc};
 
 /// What one splice asks for, and the size of a pipe.
-const CHUNK: usize = 1 << 19;
+const CHUNK: usize = 1 << 20;
 /// Pipes of one thread. Users without privileges share 64 MiB of them.
 const MOST: usize = 32;
 /// Empty pipes that are kept.
