@@ -72,7 +72,10 @@ impl Site {
         let Outcome { ok, report } = Client::start("video", &all).outcome_async(LIMIT).await;
         assert!(ok, "{report}");
         let connected = self.event(|e| matches!(e, HostEvent::Connected { .. })).await;
-        assert!(matches!(connected, HostEvent::Connected { path: p, .. } if p == path), "{connected:?}");
+        assert!(
+            matches!(connected, HostEvent::Connected { path: p, .. } if p == path),
+            "{connected:?} {report}"
+        );
         self.event(|e| matches!(e, HostEvent::Introduced { sealed: true, .. })).await;
         self.event(|e| matches!(e, HostEvent::Authorised { .. })).await;
     }

@@ -62,7 +62,6 @@ struct Allowance {
 struct Admission {
     sessions: HashMap<SessionId, Entry>,
     allowances: HashMap<IpAddr, Allowance>,
-    /// Dialled for us or by us, not a session yet.
     next: u64,
 }
 
@@ -105,7 +104,7 @@ impl Host {
             state.set_password(password.reveal())?;
         }
         let listener = config.direct.map(listener::bind).transpose()?;
-        let direct = listener.as_ref().map(|l| l.local_addr).filter(|_| true);
+        let direct = listener.as_ref().map(|l| l.local_addr);
         let video = VideoService::spawn(config.screen.clone(), config.video.clone())?;
         let monitors = video.monitors();
         if monitors.is_empty() {
@@ -127,13 +126,14 @@ impl Host {
             cancel: CancellationToken::new(),
             config,
         });
+        let from_the_start = Mutex::new(Some(shared.events.subscribe()));
         if let Some(listener) = listener {
             shared.spawn(listener::run(shared.clone(), listener));
         }
         if let Some(server) = server {
             shared.spawn(rendezvous::run(shared.clone(), server));
         }
-        Ok(HostHandle { shared, direct })
+        Ok(HostHandle { shared, direct, from_the_start })
     }
 }
 
@@ -148,12 +148,15 @@ fn check_id(id: &str) -> Result<(), HostError> {
 pub struct HostHandle {
     shared: Arc<Shared>,
     direct: Option<SocketAddr>,
+    from_the_start: Mutex<Option<broadcast::Receiver<HostEvent>>>,
 }
 
 impl HostHandle {
-    /// What happens from now on.
+    /// What happens: to the first caller everything since the start, to others from now on. Whoever is
+    /// more than 1024 events behind loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<HostEvent> {
-        self.shared.events.subscribe()
+        let first = self.from_the_start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.shared.events.subscribe())
     }
 
     /// The id that clients dial; can change while registering (see [`HostEvent::IdReplaced`]).
