@@ -82,7 +82,7 @@ impl Transport {
         Self { link, out: VecDeque::new(), unsent: 0, sending_since: None }
     }
 
-    /// The limit from now on. WebSocket messages have that of [`web_config`].
+    /// The limit from now on. WebSocket messages keep the limit they were configured with.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         if let Link::Tcp { deframer, .. } = &mut self.link {
             deframer.set_limit(limit);
