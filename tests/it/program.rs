@@ -103,6 +103,16 @@ fn identities_survive_a_restart() {
     assert_eq!((server_key, id, host_key), (server_key_again, id_again, host_key_again));
 }
 
+#[tokio::test]
+async fn the_relay_answers_the_independent_probe_as_stock_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, address, key) = rendezvous(folder.path());
+    let relay = said(&server, "listening relay tcp ").unwrap();
+    let arguments = ["--hbbs", &address, "--hbbr", &relay, "--key", &key, "--a", "127.0.0.2", "--b", "127.0.0.3"];
+    let rows = deskhand_tests::pyref::probe(&["relay"], &arguments, 2 * START).await;
+    assert_eq!((&rows[0]["result"], &rows[0]["different"]), (&"ok".into(), &serde_json::json!([])));
+}
+
 #[test]
 fn the_shell_sees_and_operates_a_host_by_id() {
     let folder = tempfile::tempdir().unwrap();

@@ -523,12 +523,17 @@ fn read_request(
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
         Err(_) => return Err(Refusal::LeftEarly),
     };
-    let Some((payload, size)) = request::first_packet(&buffer[..seen], limits.request)? else {
-        return Ok(None);
+    let asked = match request::first_packet(&buffer[..seen], limits.request) {
+        Ok(None) => return Ok(None),
+        Ok(Some((payload, size))) => {
+            request::uuid(&payload, shared.key.as_deref(), limits.uuid).map(|uuid| (uuid, size))
+        }
+        Err(why) => Err(why),
     };
-    let uuid = request::uuid(&payload, shared.key.as_deref(), limits.uuid)?;
+    // Of a refused request everything is read: bytes left unread would make the close a reset.
+    let size = asked.as_ref().map_or(seen, |(_, size)| *size);
     stream.read_exact(&mut buffer[..size]).map_err(|_| Refusal::LeftEarly)?;
-    Ok(Some(uuid))
+    asked.map(|(uuid, _)| Some(uuid))
 }
 
 /// Whether a failed accept is the process's trouble, not the connection's.
