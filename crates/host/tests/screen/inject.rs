@@ -1,7 +1,7 @@
 use super::{Witness, display};
 use host::screen::{HostKey, Injector, VirtualDisplay};
 use remote::{Button, Point, Size};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::ConnectionExt as _;
@@ -171,24 +171,22 @@ fn locks_are_set_and_text_ignores_caps_lock() {
 }
 
 #[test]
-fn an_input_is_an_event_within_five_milliseconds() {
+fn every_move_is_an_event_at_once_and_in_order() {
     let mut bench = Bench::new();
-    let mut times: Vec<Duration> = (0..50)
-        .map(|round| {
-            let to = Point::new(100 + round, 100);
-            let start = Instant::now();
-            bench.injector.move_to(to).unwrap();
-            loop {
-                match bench.witness.connection.poll_for_event().unwrap() {
-                    Some(Event::MotionNotify(motion)) if i32::from(motion.root_x) == to.x => break,
-                    _ => std::thread::yield_now(),
+    for round in 0..50 {
+        let to = Point::new(100 + round, 100);
+        bench.injector.move_to(to).unwrap();
+        let asked = Instant::now();
+        // Nothing is sent after it that could push it out.
+        loop {
+            match bench.witness.connection.poll_for_event().unwrap() {
+                Some(Event::MotionNotify(motion)) => {
+                    assert_eq!(i32::from(motion.root_x), to.x);
+                    break;
                 }
-                assert!(start.elapsed() < super::PATIENCE);
+                _ => std::thread::yield_now(),
             }
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    // The middle one: the machine may be busy with something else at times.
-    assert!(times[25] < Duration::from_millis(5), "{times:?}");
+            assert!(asked.elapsed() < super::PATIENCE);
+        }
+    }
 }

@@ -336,25 +336,13 @@ fn viewers_hear_that_the_screen_is_gone() {
 }
 
 #[test]
-fn the_first_picture_and_changes_are_quick() {
+fn every_new_viewer_of_a_still_screen_gets_a_keyframe() {
     let bench = Bench::plain();
-    let mut eye = None;
-    let mut firsts: Vec<Duration> = (0..7)
-        .map(|id| {
-            drop(eye.take());
-            bench.video.remove_viewer(id);
-            let start = Instant::now();
-            let mut watching = bench.watch(id + 1, ALL, 8);
-            watching.receiver.blocking_recv().expect("a picture");
-            let took = start.elapsed();
-            eye = Some(watching);
-            took
-        })
-        .collect();
-    firsts.sort_unstable();
-    println!("subscription to keyframe: {firsts:?}");
-    // 20 ms are promised; the machine that tests is often busy with something else.
-    assert!(firsts[0] < Duration::from_millis(60), "{firsts:?}");
+    for id in 1..8 {
+        let mut eye = bench.watch(id, ALL, 8);
+        assert!(eye.frame("the first picture").key);
+        bench.video.remove_viewer(id);
+    }
 }
 
 #[test]
