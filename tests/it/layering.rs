@@ -47,3 +47,14 @@ fn dependencies_never_go_up() {
         }
     }
 }
+
+#[test]
+fn no_file_of_tests_is_forgotten() {
+    let folder = deskhand_tests::root().join("it");
+    let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(name == "main" || main.contains(&format!("mod {name};")), "{} is not run", path.display());
+    }
+}

@@ -14,6 +14,7 @@ mod host_paths;
 mod host_pyref;
 mod host_recordings;
 mod layering;
+mod program;
 mod pyref;
 mod recordings;
 mod wire;

@@ -64,7 +64,8 @@ fn call(folder: &Path, config: &str, calls: &[&str]) -> (bool, Vec<Value>) {
 #[test]
 fn the_demo_proves_that_typed_text_arrives_and_is_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(deskhand()).args(["demo", "--once", "--out"]).arg(folder.path()).output().unwrap();
+    let output =
+        Command::new(deskhand()).args(["demo", "--once", "--out"]).arg(folder.path()).output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{out}{}", stderr(&output));
     assert!(out.contains("the typed text arrived and is in the picture"), "{out}");
@@ -108,7 +109,8 @@ async fn the_relay_answers_the_independent_probe_as_stock_does() {
     let folder = tempfile::tempdir().unwrap();
     let (server, address, key) = rendezvous(folder.path());
     let relay = said(&server, "listening relay tcp ").unwrap();
-    let arguments = ["--hbbs", &address, "--hbbr", &relay, "--key", &key, "--a", "127.0.0.2", "--b", "127.0.0.3"];
+    let arguments =
+        ["--hbbs", &address, "--hbbr", &relay, "--key", &key, "--a", "127.0.0.2", "--b", "127.0.0.3"];
     let rows = deskhand_tests::pyref::probe(&["relay"], &arguments, 2 * START).await;
     assert_eq!((&rows[0]["result"], &rows[0]["different"]), (&"ok".into(), &serde_json::json!([])));
 }
@@ -127,7 +129,14 @@ fn the_shell_sees_and_operates_a_host_by_id() {
     let (ok, rows) = call(
         folder.path(),
         &config,
-        &["connect", r#"{"target":"card"}"#, "type_text", r#"{"text":"hello"}"#, "screenshot", "session_status"],
+        &[
+            "connect",
+            r#"{"target":"card"}"#,
+            "type_text",
+            r#"{"text":"hello"}"#,
+            "screenshot",
+            "session_status",
+        ],
     );
     assert!(ok, "{rows:#?}");
     assert_eq!(rows[1]["result"]["effect"], "changed", "the card shows what is typed");
@@ -213,7 +222,11 @@ fn an_occupied_port_is_named() {
 fn mcp_speaks_json_rpc_on_its_output_and_ends_with_its_input() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(deskhand());
-    command.args(["mcp", "--state"]).arg(folder.path()).env_remove("DESKHAND_CONFIG").env("HOME", folder.path());
+    command
+        .args(["mcp", "--state"])
+        .arg(folder.path())
+        .env_remove("DESKHAND_CONFIG")
+        .env("HOME", folder.path());
     let mut child = Child::spawn(&mut command);
     child.say(
         r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,

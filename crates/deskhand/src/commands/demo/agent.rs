@@ -6,6 +6,7 @@ use rmcp::service::{RoleClient, RunningService, ServiceExt as _};
 use rmcp::transport::TokioChildProcess;
 use serde_json::Value;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// No tool of the demo takes longer.
@@ -42,7 +43,9 @@ impl Agent {
     pub(crate) async fn start(program: &Path, config: &Path, state: &Path) -> Result<Self, AgentError> {
         let mut command = tokio::process::Command::new(program);
         command.arg("mcp").arg("--config").arg(config).arg("--state").arg(state);
-        let transport = TokioChildProcess::new(command)
+        let (transport, _) = TokioChildProcess::builder(command)
+            .stderr(Stdio::null())
+            .spawn()
             .map_err(|e| AgentError::Start(format!("{}: {e}", program.display())))?;
         let service = ().serve(transport).await.map_err(|e| AgentError::Start(e.to_string()))?;
         Ok(Self { service })

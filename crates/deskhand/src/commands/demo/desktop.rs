@@ -1,7 +1,7 @@
 //! The demo's desktop: a virtual X display, a window manager, and a terminal at a known place.
 
 use anyhow::{Context as _, bail};
-use host::screen::{Screen, VirtualDisplay};
+use host::screen::{Capture, Screen, ScreenError, VirtualDisplay};
 use remote::Size;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +11,9 @@ use tokio::process::{Child, Command};
 
 /// Where the terminal stands and how large it is, in pixels: about 100 columns of the font below.
 const TERMINAL: (u32, u32, u32, u32) = (60, 50, 820, 440);
+
+/// The terminal's background, as `-bg` has it.
+const BACKGROUND: [u8; 3] = [0x1e, 0x1e, 0x2e];
 
 /// Until the programs have drawn themselves.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +33,19 @@ impl Desktop {
         // The shell says that it is ready by making this file.
         std::fs::write(home.join(".rc"), "PS1='deskhand:\\w$ '\ncd \"$HOME\"\n: > .ready\n")?;
         let display = VirtualDisplay::start(size)?;
-        let mut window_manager = program(&display, "openbox", home)?;
+        // There is no session whose manager it could look for. The terminal comes when it manages the
+        // display: in between, the toolkit would wait 5 s for an answer that nobody gives.
+        let mut window_manager = command(&display, "openbox", home)
+            .args(["--sm-disable", "--startup", "touch .managed"])
+            .spawn()
+            .context("openbox can not be started: apt-get install openbox")?;
+        let managed = home.join(".managed");
+        until(
+            "openbox manages the display",
+            &mut [("openbox", &mut window_manager)],
+            || Ok(managed.exists()),
+        )
+        .await?;
         let mut xterm = {
             let (x, y, ..) = TERMINAL;
             let geometry = format!("100x26+{x}+{y}");
@@ -59,19 +74,11 @@ impl Desktop {
             command.args(arguments).arg(rc).arg("-i");
             command.spawn().context("xterm can not be started: apt-get install xterm")?
         };
+        let mut screen = display.screen()?.open_capture()?;
         let ready = home.join(".ready");
-        let deadline = Instant::now() + PATIENCE;
-        while !ready.exists() {
-            for (name, child) in [("openbox", &mut window_manager), ("xterm", &mut xterm)] {
-                if let Some(status) = child.try_wait()? {
-                    bail!("{name} ended: {status}");
-                }
-            }
-            if Instant::now() > deadline {
-                bail!("the shell in the xterm did not start within {} s", PATIENCE.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let mut programs = [("openbox", &mut window_manager), ("xterm", &mut xterm)];
+        until("the shell is shown", &mut programs, || Ok(ready.exists() && is_shown(screen.as_mut())?))
+            .await?;
         Ok(Self { xterm, window_manager, display, home: home.into() })
     }
 
@@ -104,10 +111,38 @@ impl Drop for Desktop {
     }
 }
 
-fn program(display: &VirtualDisplay, name: &str, home: &Path) -> anyhow::Result<Child> {
-    command(display, name, home)
-        .spawn()
-        .with_context(|| format!("{name} can not be started: apt-get install {name}"))
+/// Waits until `condition` holds, as long as the programs run.
+async fn until(
+    what: &str,
+    programs: &mut [(&str, &mut Child)],
+    mut condition: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition()? {
+        for (name, child) in programs.iter_mut() {
+            if let Some(status) = child.try_wait()? {
+                bail!("{name} ended: {status}");
+            }
+        }
+        if Instant::now() > deadline {
+            bail!("not within {} s: {what}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// Whether the terminal is drawn and has its frame, without which it would not get the keyboard.
+fn is_shown(screen: &mut dyn Capture) -> Result<bool, ScreenError> {
+    let (x, y, width, height) = TERMINAL;
+    let picture = screen.grab(0)?;
+    let pixel = |x: u32, y: u32| {
+        let at = y as usize * picture.stride + x as usize * 4;
+        picture.bgrx.get(at..at + 3).map(|bgr| [bgr[2], bgr[1], bgr[0]])
+    };
+    let inside = pixel(x + width / 2, y + height / 2);
+    let title = pixel(x + width / 4, y + 4);
+    Ok(inside == Some(BACKGROUND) && title != inside && title != pixel(0, 0))
 }
 
 fn command(display: &VirtualDisplay, name: &str, home: &Path) -> Command {

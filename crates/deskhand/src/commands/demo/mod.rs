@@ -73,6 +73,10 @@ async fn show(
         Err(error) if stop.is_cancelled() => return Err(error),
         Err(error) => {
             say(&format!("\nfailed: {error:#}"));
+            // What the screen shows now says more than the error; it may be what is missing, though.
+            if let Err(error) = picture(&stage.agent, out, "failed", steps).await {
+                tracing::debug!(%error, "no picture of the failure");
+            }
             false
         }
     };
