@@ -1,7 +1,10 @@
 //! `deskhand bench`: what a part costs, against what the same machine allows in the same run.
 
+pub(crate) mod compare;
 pub(crate) mod process;
 pub(crate) mod relay;
+pub(crate) mod rendezvous;
+pub(crate) mod session;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -9,15 +12,16 @@ use std::{net::SocketAddr, time::Duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only the cases whose name contains this, "relay: bulk" for example.
+    /// Only the cases whose name contains this, "relay: bulk" or "session: connect" for example.
     pub(crate) name: Option<String>,
 
     /// Fail if a budget is missed.
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Another server of the same kind to measure beside ours. It should run on CPU 0 and ask for no key.
-    #[arg(long, requires = "pid", value_name = "HOST:PORT")]
+    /// Another server to measure beside ours: an hbbs with `rendezvous` as the name, an hbbr with `relay`. It
+    /// should run on CPU 0 and ask for no key.
+    #[arg(long, requires_all = ["pid", "name"], value_name = "HOST:PORT")]
     pub(crate) target: Option<SocketAddr>,
 
     /// The process of the other server.
@@ -25,7 +29,7 @@ pub(crate) struct BenchArgs {
     pub(crate) pid: Option<i32>,
 
     /// How long each case is measured, in seconds.
-    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 0.5, value_name = "SECONDS")]
     pub(crate) time: f64,
 
     /// How often each case is measured; the median counts.
@@ -40,7 +44,11 @@ pub(crate) struct BenchArgs {
 /// Measures, one line of JSON for each figure. `false` if a budget was to be checked and missed.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<bool> {
     if let Some(what) = &args.serve {
-        relay::serve(what)?;
+        match what.first().map(String::as_str) {
+            Some("hbbs" | "echo") => rendezvous::serve(what)?,
+            Some("host" | "gateway") => session::serve(what)?,
+            _ => relay::serve(what)?,
+        }
         return Ok(true);
     }
     let options = Options {
@@ -50,10 +58,17 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<bool> {
         only: args.name.clone(),
     };
     let mut met = true;
-    relay::run(&options, &mut |row| {
+    let mut emit = |row: Row| {
         met &= row.ok;
         print(&row);
-    })?;
+    };
+    for bench in [session::run, rendezvous::run, relay::run] {
+        // On a thread of its own, because a bench may bind its thread to a CPU.
+        std::thread::scope(|scope| {
+            let emit: &mut (dyn FnMut(Row) + Send) = &mut emit;
+            scope.spawn(|| bench(&options, emit)).join().unwrap_or(Err(BenchError::Panicked))
+        })?;
+    }
     Ok(met || !args.check)
 }
 
@@ -74,6 +89,13 @@ pub(crate) struct Options {
     pub(crate) runs: usize,
     /// Only cases whose name, with its bench in front (`relay: joins`), contains this.
     pub(crate) only: Option<String>,
+}
+
+impl Options {
+    /// Whether a case is to be measured.
+    pub(crate) fn wants(&self, bench: &str, case: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| format!("{bench}: {case}").contains(only))
+    }
 }
 
 /// A server that runs already.
@@ -111,6 +133,12 @@ pub(crate) enum BenchError {
     NoServer,
     #[error("the measured server, process {pid}, has gone")]
     ServerGone { pid: i32 },
+    #[error("not what was asked for: {0}")]
+    WrongAnswer(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("the bench panicked")]
+    Panicked,
 }
 
 /// Names an I/O error.

@@ -3,7 +3,8 @@
 use super::{BenchError, system};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
-    unistd::{Pid, SysconfVar, sysconf},
+    time::ClockId,
+    unistd::Pid,
 };
 use std::{
     io::{BufRead, BufReader, Read},
@@ -25,17 +26,30 @@ pub(crate) fn pin(cpu: usize) {
     }
 }
 
+/// CPU time that this process has used, all its threads together.
+pub(crate) fn own_cpu() -> nix::Result<Duration> {
+    Ok(ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into())
+}
+
+/// How many for each second of CPU time.
+pub(crate) fn per_cpu(count: f64, cpu: Duration) -> f64 {
+    // Before anything was done there is nothing to divide by.
+    count / cpu.as_secs_f64().max(1e-6)
+}
+
 /// A server under measurement. Ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
+    /// What else it said, after its address.
+    pub(crate) said: Vec<String>,
     pid: i32,
     child: Option<Child>,
 }
 
 impl Server {
-    /// Starts this program again with `args`. It must print the address it listens on, and end when its
-    /// standard input does.
+    /// Starts this program again with `args`. It must print a line that begins with the address it listens
+    /// on, and end when its standard input does.
     pub(crate) fn start(args: &[&str]) -> Result<Self, BenchError> {
         let exe = std::env::current_exe().map_err(system("finding this program"))?;
         let mut command = Command::new(exe);
@@ -46,24 +60,24 @@ impl Server {
             BufReader::new(stdout).read_line(&mut line).map_err(system("reading where it listens"))?;
         }
         let pid = child.id() as i32;
-        let mut server = Self { addr: SocketAddr::from(([0; 4], 0)), pid, child: Some(child) };
-        server.addr = line.trim().parse().map_err(|_| BenchError::NoServer)?;
+        let addr = SocketAddr::from(([0; 4], 0));
+        let mut server = Self { addr, said: Vec::new(), pid, child: Some(child) };
+        let mut words = line.split_whitespace();
+        server.addr = words.next().and_then(|word| word.parse().ok()).ok_or(BenchError::NoServer)?;
+        server.said = words.map(str::to_owned).collect();
         Ok(server)
     }
 
     /// One that runs already and is left alone.
     pub(crate) fn running(target: super::Target) -> Self {
-        Self { addr: target.addr, pid: target.pid, child: None }
+        Self { addr: target.addr, said: Vec::new(), pid: target.pid, child: None }
     }
 
-    /// CPU time it has used, in ticks of usually 10 ms.
+    /// CPU time it has used.
     pub(crate) fn cpu(&self) -> Result<Duration, BenchError> {
-        let stat = self.proc("stat")?;
-        // The name in brackets may contain anything; behind it, fields 14 and 15 are the 12th and 13th.
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
-        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+        let gone = |_| BenchError::ServerGone { pid: self.pid };
+        let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(self.pid)).map_err(gone)?;
+        Ok(clock.now().map_err(gone)?.into())
     }
 
     /// Resident memory in bytes.
@@ -91,9 +105,19 @@ impl Drop for Server {
 
 /// The server's end of [`Server::start`]: says where it listens, and waits until it is not needed.
 pub(crate) fn announce(addr: SocketAddr) {
+    announce_with(addr, &[]);
+}
+
+/// As [`announce`], with words for [`Server::said`].
+pub(crate) fn announce_with(addr: SocketAddr, words: &[&str]) {
+    let mut line = addr.to_string();
+    for word in words {
+        line.push(' ');
+        line.push_str(word);
+    }
     #[expect(clippy::print_stdout, reason = "the parent reads this line")]
     {
-        println!("{addr}");
+        println!("{line}");
     }
     std::io::stdin().read_to_end(&mut Vec::new()).ok();
 }

@@ -4,7 +4,8 @@
 mod bare;
 mod load;
 
-use super::{BenchError, Options, Row, median, process, process::Server, system};
+use super::compare::{Bench, Better, Budget, Figure};
+use super::{BenchError, Options, Row, process, process::Server, system};
 use bare::Loop;
 use hbbs::relay::{Limits, Relay, RelayConfig};
 use load::{Bulk, Paced, Speech};
@@ -14,31 +15,8 @@ const OURS: &str = "relay";
 
 /// A server that all cases are run against.
 struct Subject {
-    name: &'static str,
     server: Server,
     speech: Speech,
-}
-
-/// Whether a greater or a smaller value is better.
-#[derive(Clone, Copy, PartialEq)]
-enum Better {
-    More,
-    Less,
-}
-
-/// What a case measured of one server.
-struct Figure {
-    name: String,
-    unit: &'static str,
-    better: Better,
-    value: f64,
-}
-
-/// What a ratio against a subject is held to.
-struct Budget {
-    case: &'static str,
-    against: &'static str,
-    at_least: f64,
 }
 
 const SPLICE: &str = "bare splice loop";
@@ -47,32 +25,33 @@ const COPY: &str = "bare copy loop, 64 KiB";
 const COPY_8K: &str = "bare copy loop, 8 KiB";
 const TARGET: &str = "target";
 
-const BUDGETS: &[Budget] = &[
-    Budget { case: "bulk 64 KiB", against: SPLICE, at_least: 0.9 },
-    Budget { case: "bulk 64 KiB", against: COPY_8K, at_least: 4.0 },
-    Budget { case: "bulk 16 KiB", against: COPY_8K, at_least: 2.0 },
-    Budget { case: "bulk 1 KiB", against: COPY_8K, at_least: 1.0 },
-    Budget { case: "paced 20 x 64 KiB", against: COPY_8K, at_least: 1.0 },
-    Budget { case: "paced 100 x 16 KiB", against: COPY_8K, at_least: 1.0 },
-    Budget { case: "paced 400 x 1 KiB", against: COPY_8K, at_least: 1.0 },
-    Budget { case: "paced 400 x 1 KiB, busy", against: COPY_8K, at_least: 1.5 },
-    Budget { case: "bulk 64 KiB", against: TARGET, at_least: 4.0 },
-    Budget { case: "bulk 16 KiB", against: TARGET, at_least: 2.0 },
-    Budget { case: "bulk 1 KiB", against: TARGET, at_least: 1.0 },
-    Budget { case: "paced 20 x 64 KiB", against: TARGET, at_least: 1.0 },
-    Budget { case: "paced 100 x 16 KiB", against: TARGET, at_least: 1.0 },
-    Budget { case: "paced 400 x 1 KiB", against: TARGET, at_least: 1.0 },
-    Budget { case: "paced 400 x 1 KiB, busy", against: TARGET, at_least: 2.0 },
-    Budget { case: "joins", against: TARGET, at_least: 1.0 },
-];
-
-/// Most that an idle pair may weigh, bytes.
-const IDLE_PAIR: f64 = 2048.0;
+const BENCH: Bench = Bench {
+    name: OURS,
+    budgets: &[
+        Budget::ratio("bulk 64 KiB", SPLICE, 0.9),
+        Budget::ratio("bulk 64 KiB", COPY_8K, 4.0),
+        Budget::ratio("bulk 16 KiB", COPY_8K, 2.0),
+        Budget::ratio("bulk 1 KiB", COPY_8K, 1.0),
+        Budget::ratio("paced 20 x 64 KiB", COPY_8K, 1.0),
+        Budget::ratio("paced 100 x 16 KiB", COPY_8K, 1.0),
+        Budget::ratio("paced 400 x 1 KiB", COPY_8K, 1.0),
+        Budget::ratio("paced 400 x 1 KiB, busy", COPY_8K, 1.5),
+        Budget::ratio("bulk 64 KiB", TARGET, 4.0),
+        Budget::ratio("bulk 16 KiB", TARGET, 2.0),
+        Budget::ratio("bulk 1 KiB", TARGET, 1.0),
+        Budget::ratio("paced 20 x 64 KiB", TARGET, 1.0),
+        Budget::ratio("paced 100 x 16 KiB", TARGET, 1.0),
+        Budget::ratio("paced 400 x 1 KiB", TARGET, 1.0),
+        Budget::ratio("paced 400 x 1 KiB, busy", TARGET, 2.0),
+        Budget::ratio("joins", TARGET, 1.0),
+        Budget::at_most("idle pair", 2048.0),
+    ],
+};
 
 /// Runs the cases and gives one row for each figure and comparison.
 pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
     process::pin(process::LOAD_CPU);
-    let start = |name, args: &[&str], speech| Ok(Subject { name, server: Server::start(args)?, speech });
+    let start = |name, args: &[&str], speech| Ok((name, Subject { server: Server::start(args)?, speech }));
     let mut subjects = vec![
         start(OURS, &["bench", "--serve", "relay"], Speech::RustDesk)?,
         start(SPLICE, &["bench", "--serve", "splice"], Speech::None)?,
@@ -81,17 +60,14 @@ pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), Be
     ];
     if let Some(target) = options.target {
         let server = Server::running(target);
-        subjects.push(Subject { name: TARGET, server, speech: Speech::RustDesk });
+        subjects.push((TARGET, Subject { server, speech: Speech::RustDesk }));
     }
-    let wanted = |name: &str| {
-        let name = format!("{OURS}: {name}");
-        options.only.as_deref().is_none_or(|only| name.contains(only))
-    };
+    let wanted = |name: &str| options.wants(OURS, name);
 
     for size in [64 * 1024, 16 * 1024, 1024] {
         let name = format!("bulk {} KiB", size / 1024);
         if wanted(&name) {
-            compare(options, &subjects, emit, |s, time| bulk(s, &name, size, time))?;
+            BENCH.compare(options, &subjects, emit, |s, time| bulk(s, &name, size, time))?;
         }
     }
     let paced_cases = [
@@ -102,73 +78,16 @@ pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), Be
     ];
     for (name, case) in paced_cases {
         if wanted(name) {
-            compare(options, &subjects, emit, |s, time| paced(s, name, case, time))?;
+            BENCH.compare(options, &subjects, emit, |s, time| paced(s, name, case, time))?;
         }
     }
     if wanted("joins") {
-        compare(options, &subjects, emit, joins)?;
+        BENCH.compare(options, &subjects, emit, joins)?;
     }
     if wanted("idle") {
-        compare(options, &subjects, emit, idle)?;
+        BENCH.compare(options, &subjects, emit, idle)?;
     }
     Ok(())
-}
-
-/// Measures all subjects in turn, several times, and puts ours beside each other one.
-fn compare(
-    options: &Options,
-    subjects: &[Subject],
-    emit: &mut dyn FnMut(Row),
-    case: impl Fn(&Subject, Duration) -> Result<Vec<Figure>, BenchError>,
-) -> Result<(), BenchError> {
-    let mut runs: Vec<Vec<Vec<Figure>>> = subjects.iter().map(|_| Vec::new()).collect();
-    for _ in 0..options.runs.max(1) {
-        for (subject, runs) in subjects.iter().zip(&mut runs) {
-            runs.push(case(subject, options.time)?);
-        }
-    }
-    let figure =
-        |subject: usize, n: usize| median(runs[subject].iter().map(|figures| figures[n].value).collect());
-    for (n, Figure { name, unit, better, .. }) in runs[0][0].iter().enumerate() {
-        let ours = figure(0, n);
-        emit(own_row(name, ours, unit));
-        for (other, subject) in subjects.iter().enumerate().skip(1) {
-            let theirs = figure(other, n);
-            let ratio = if *better == Better::More { ours / theirs } else { theirs / ours };
-            let budget = BUDGETS.iter().find(|b| b.case == name && b.against == subject.name);
-            emit(Row {
-                bench: OURS,
-                case: name.clone(),
-                value: theirs,
-                unit,
-                against: Some(subject.name.into()),
-                ratio: ratio.is_finite().then_some(ratio),
-                budget: budget.map(|b| format!(">= {}", b.at_least)),
-                ok: budget.is_none_or(|b| ratio >= b.at_least),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Our own figure. Idle pairs have a budget in bytes.
-fn own_row(name: &str, value: f64, unit: &'static str) -> Row {
-    let budget = (name == "idle pair").then_some(IDLE_PAIR);
-    Row {
-        bench: OURS,
-        case: name.into(),
-        value,
-        unit,
-        against: None,
-        ratio: None,
-        budget: budget.map(|b| format!("<= {b}")),
-        ok: budget.is_none_or(|b| value <= b),
-    }
-}
-
-fn per_cpu(count: f64, cpu: Duration) -> f64 {
-    // Less than a tick of CPU time can not be told from none.
-    count / cpu.as_secs_f64().max(0.01)
 }
 
 fn bulk(subject: &Subject, name: &str, size: usize, time: Duration) -> Result<Vec<Figure>, BenchError> {
@@ -182,7 +101,7 @@ fn bulk(subject: &Subject, name: &str, size: usize, time: Duration) -> Result<Ve
     let figure = |name: String, unit, value| Figure { name, unit, better: Better::More, value };
     let bytes = bytes as f64;
     Ok(vec![
-        figure(name.into(), "GB/cpu-s", per_cpu(bytes / 1e9, cpu)),
+        figure(name.into(), "GB/cpu-s", process::per_cpu(bytes / 1e9, cpu)),
         figure(format!("{name}: throughput"), "Gbit/s", bytes * 8.0 / 1e9 / time.as_secs_f64()),
     ])
 }
@@ -203,7 +122,7 @@ fn paced(subject: &Subject, name: &str, case: Paced, time: Duration) -> Result<V
         name: name.into(),
         unit: "messages/cpu-s",
         better: Better::More,
-        value: per_cpu(result.messages() as f64, cpu),
+        value: process::per_cpu(result.messages() as f64, cpu),
     };
     Ok(vec![messages, latency(0.5, "p50"), latency(0.99, "p99")])
 }
@@ -216,7 +135,7 @@ fn joins(subject: &Subject, time: Duration) -> Result<Vec<Figure>, BenchError> {
     let p50 = waits.get(waits.len() / 2).copied().unwrap_or_default();
     let figure = |name: &str, unit, better, value| Figure { name: name.into(), unit, better, value };
     Ok(vec![
-        figure("joins", "pairs/cpu-s", Better::More, per_cpu(joined as f64, cpu)),
+        figure("joins", "pairs/cpu-s", Better::More, process::per_cpu(joined as f64, cpu)),
         figure("joins: request to first byte, p50", "µs", Better::Less, p50.as_secs_f64() * 1e6),
     ])
 }

@@ -1,0 +1,219 @@
+//! Our host with a test card and our client, each a process of its own, with our rendezvous and relay beside
+//! the host.
+
+use super::screenshot::call;
+use super::{BENCH, failed};
+use crate::bench::compare::{Better, Figure};
+use crate::bench::process::{self, Server};
+use crate::bench::{BenchError, Options, Row, system};
+use crate::commands::host::with_defaults;
+use crate::commands::rendezvous::Rendezvous;
+use client::RustDesk;
+use host::screen::TestCard;
+use host::{Host, HostConfig, HostEvent};
+use mcp::{Gateway, GatewayConfig};
+use remote::{Connector, Desktop as _, DisplayId, Path, Secret, Session as _, Size, Target};
+use serde_json::json;
+use sessions::{FileSecrets, Sessions, SessionsConfig};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+pub(super) const BY_ADDRESS: &str = "connect to first picture, by address";
+pub(super) const BY_ID: &str = "connect to first picture, by id";
+pub(super) const RELAYED: &str = "connect to first picture, relayed";
+pub(super) const IDLE_CPU: &str = "idle session: part of a core";
+pub(super) const IDLE_SESSION: &str = "idle session: memory beside the gateway's own";
+pub(super) const IDLE_GATEWAY: &str = "idle session: memory of the gateway with it";
+#[cfg(test)]
+pub(super) const CASES: [&str; 6] = [BY_ADDRESS, BY_ID, RELAYED, IDLE_CPU, IDLE_SESSION, IDLE_GATEWAY];
+
+const SIZE: Size = Size::new(1280, 800);
+
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections for each of [`Options::runs`].
+const CONNECTIONS: usize = 4;
+
+pub(super) fn run(runtime: &Runtime, options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
+    let wanted = |case: &str| options.wants(BENCH.name, case);
+    let connecting = [(BY_ADDRESS, Path::Direct), (BY_ID, Path::Local), (RELAYED, Path::Relayed)];
+    let idle = [IDLE_CPU, IDLE_SESSION, IDLE_GATEWAY];
+    if !connecting.iter().any(|(case, _)| wanted(case)) && !idle.into_iter().any(wanted) {
+        return Ok(());
+    }
+    let password = hbb_common::password::readable(&rand::random::<[u8; 12]>());
+    let site = Site::start(password)?;
+    for (case, path) in connecting {
+        if wanted(case) {
+            let mut times = Vec::new();
+            for _ in 0..CONNECTIONS * options.runs.max(1) {
+                times.push(runtime.block_on(site.first_picture(path))?.as_secs_f64() * 1e3);
+            }
+            times.sort_by(f64::total_cmp);
+            let value = times[times.len() / 2];
+            BENCH.rows(&Figure::less(case, "ms", value), [(BENCH.name, value)], emit);
+        }
+    }
+    if idle.into_iter().any(wanted) {
+        // Twenty times that of other cases: there is little to see.
+        for figure in site.idle(options.time * 20)? {
+            BENCH.rows(&figure, [(BENCH.name, figure.value)], emit);
+        }
+    }
+    Ok(())
+}
+
+/// The host's process and how to get there.
+struct Site {
+    host: Server,
+    id: String,
+    rendezvous: client::Server,
+    password: String,
+}
+
+impl Site {
+    fn start(password: String) -> Result<Self, BenchError> {
+        let host = Server::start(&["bench", "--serve", "host", &password])?;
+        let [id, address, key] = &host.said[..] else { return Err(BenchError::NoServer) };
+        let (id, address, key) = (id.clone(), address.clone(), key.clone());
+        Ok(Self { host, id, rendezvous: client::Server { address, key }, password })
+    }
+
+    /// From nothing to the first picture, decoded.
+    async fn first_picture(&self, path: Path) -> Result<Duration, BenchError> {
+        let address = match path {
+            Path::Direct => self.host.addr.to_string(),
+            Path::Relayed => format!("{}/r", self.id),
+            Path::Punched | Path::Local => self.id.clone(),
+        };
+        let connector = RustDesk::new(client::Config {
+            server: Some(self.rendezvous.clone()),
+            ..client::Config::default()
+        });
+        let target = Target {
+            address,
+            password: Some(Secret::new(&*self.password)),
+            // By address, the protocol has no encryption.
+            allow_unencrypted: path == Path::Direct,
+            ..Target::default()
+        };
+        let start = Instant::now();
+        let session = connector.open_session(target).map_err(failed)?;
+        let first = tokio::time::timeout(PATIENCE, session.frame(DisplayId(0)));
+        let (info, _) = first.await.map_err(failed)?.map_err(failed)?;
+        let took = start.elapsed();
+        let came = session.peer().path;
+        session.close().await;
+        if info.size != SIZE || came != Some(path) {
+            return Err(BenchError::WrongAnswer(format!("{} by {came:?}, wanted {path:?}", info.size)));
+        }
+        Ok(took)
+    }
+
+    /// A gateway with a session that showed a picture and then nobody asked, beside one without.
+    fn idle(&self, time: Duration) -> Result<Vec<Figure>, BenchError> {
+        let address = self.host.addr.to_string();
+        let empty = Server::start(&["bench", "--serve", "gateway"])?;
+        let with_one = Server::start(&["bench", "--serve", "gateway", &address, &self.password])?;
+        let cpu = with_one.cpu()?;
+        let start = Instant::now();
+        std::thread::sleep(time);
+        let (used, took) = (with_one.cpu()? - cpu, start.elapsed());
+        let (memory, own) = (with_one.resident()? / 1e6, empty.resident()? / 1e6);
+        let figure =
+            |name: &str, unit, value: f64| Figure { name: name.into(), unit, better: Better::Less, value };
+        Ok(vec![
+            figure(IDLE_CPU, "%", used.as_secs_f64() / took.as_secs_f64() * 100.0),
+            figure(IDLE_SESSION, "MB", memory - own),
+            figure(IDLE_GATEWAY, "MB", memory),
+        ])
+    }
+}
+
+/// The host, with rendezvous and relay: its own address, its id, and the server's address and key are said.
+pub(super) fn serve_host(runtime: &Runtime, password: &str) -> Result<(), BenchError> {
+    let state = tempfile::tempdir().map_err(system("a folder for the host"))?;
+    let (rendezvous, host, server, key) = runtime.block_on(async {
+        let rendezvous = Rendezvous::start(hbbs::ServerConfig {
+            listen: vec![Ipv4Addr::LOCALHOST.into()],
+            port: 0,
+            state_dir: Some(state.path().join("rendezvous")),
+            ..hbbs::ServerConfig::default()
+        })
+        .map_err(failed)?;
+        let server = rendezvous.server.addresses().rendezvous[0].to_string();
+        let key = rendezvous.server.public_key().map(|key| key.to_string()).unwrap_or_default();
+        let config = with_defaults(Arc::new(TestCard::new(SIZE)));
+        let host = Host::spawn(HostConfig {
+            state_dir: state.path().join("host"),
+            password: Some(Secret::new(password)),
+            server: Some(host::ServerConfig {
+                address: server.clone(),
+                key: key.clone(),
+                relay: None,
+                tcp: false,
+                force_relay: false,
+            }),
+            direct: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
+            // All connections come from one address.
+            limits: host::Limits { burst_per_address: u32::MAX, ..config.limits },
+            ..config
+        })
+        .map_err(failed)?;
+        let mut events = host.events();
+        let registered = async {
+            while rendezvous.server.host(&host.id()).is_none_or(|known| !known.online) {
+                match events.recv().await.map_err(failed)? {
+                    HostEvent::ScreenGone { reason } => return Err(BenchError::Failed(reason)),
+                    event => tracing::debug!(?event, "host"),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, registered).await.map_err(failed)??;
+        Ok::<_, BenchError>((rendezvous, host, server, key))
+    })?;
+    let direct = host.direct_addr().ok_or(BenchError::NoServer)?;
+    process::announce_with(direct, &[&host.id(), &server, &key]);
+    runtime.block_on(async {
+        host.shutdown().await;
+        rendezvous.shutdown().await;
+    });
+    Ok(())
+}
+
+/// What `deskhand mcp` keeps, without its standard input; with a session, one that has shown a picture.
+pub(super) fn serve_gateway(runtime: &Runtime, to: Option<(&str, &str)>) -> Result<(), BenchError> {
+    let gateway = runtime.block_on(async {
+        let connectors: Vec<Arc<dyn Connector>> = vec![Arc::new(RustDesk::new(client::Config::default()))];
+        let targets = to.map(|(address, password)| sessions::TargetEntry {
+            target: Target {
+                name: "host".into(),
+                address: address.into(),
+                allow_unencrypted: true,
+                ..Target::default()
+            },
+            protocol: None,
+            password: Some(sessions::SecretRef::Inline(Secret::new(password))),
+            description: String::new(),
+        });
+        let targets = targets.into_iter().collect();
+        let sessions =
+            Sessions::new(SessionsConfig::default(), connectors, targets, Arc::new(FileSecrets::default()));
+        let gateway = Gateway::new(sessions, GatewayConfig::default()).map_err(failed)?;
+        if to.is_some() {
+            call(&gateway, "connect", json!({ "target": "host" })).await?;
+            call(&gateway, "screenshot", json!({})).await?;
+            // The peer may sharpen what it sent first.
+            call(&gateway, "wait_for", json!({ "condition": "still" })).await?;
+        }
+        Ok::<_, BenchError>(gateway)
+    })?;
+    let nowhere = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    process::announce(nowhere);
+    runtime.block_on(gateway.sessions().shutdown());
+    Ok(())
+}

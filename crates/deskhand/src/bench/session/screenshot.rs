@@ -1,0 +1,179 @@
+//! The screenshot tool, called within the process, against the bare encoder for the pixels that it gave out.
+
+use super::desktop::{ADDRESS, Canvas, Stage};
+use super::{BENCH, failed};
+use crate::bench::compare::Figure;
+use crate::bench::{BenchError, Options, Row, median};
+use mcp::{CallOutcome, Gateway, GatewayConfig};
+use remote::{Connector, Frame, Size};
+use serde_json::{Value, json};
+use sessions::{FileSecrets, Sessions, SessionsConfig};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// The subjects, in the order of the rows.
+pub(super) const BARE_PNG: &str = "png crate, fast";
+pub(super) const BARE_JPEG: &str = "libjpeg-turbo, quality 85";
+
+/// Sizes of the display, as the names of cases end.
+pub(super) const SIZES: [(&str, Size); 2] =
+    [("1280x800", Size::new(1280, 800)), ("1920x1080", Size::new(1920, 1080))];
+
+/// What a call finds, and how it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Every line of text is another one.
+    All(Format),
+    /// One line of text is another one.
+    Line,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Png,
+    Jpeg,
+}
+
+const CHANGES: [(&str, Change); 4] = [
+    ("png", Change::All(Format::Png)),
+    ("jpeg", Change::All(Format::Jpeg)),
+    ("png, one line changed", Change::Line),
+    ("unchanged", Change::None),
+];
+
+#[cfg(test)]
+pub(super) fn cases() -> impl Iterator<Item = String> {
+    SIZES.into_iter().flat_map(|(size, _)| CHANGES.map(|(change, _)| name(change, size)))
+}
+
+fn name(change: &str, size: &str) -> String {
+    format!("screenshot {change}, {size}")
+}
+
+pub(super) fn run(runtime: &Runtime, options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
+    for (size_name, size) in SIZES {
+        for (change_name, change) in CHANGES {
+            let case = name(change_name, size_name);
+            if options.wants(BENCH.name, &case) {
+                let mut caller = Caller::new(runtime, size)?;
+                let rows = caller.measure(runtime, change, options)?;
+                BENCH.rows(&Figure::less(case, "ms", 0.0), rows, emit);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A gateway with one session, to a desktop that shows two pictures by turns.
+struct Caller {
+    gateway: Gateway,
+    stage: Stage,
+    pictures: [Frame; 2],
+    with_other_line: [Frame; 2],
+    turn: usize,
+}
+
+impl Caller {
+    fn new(runtime: &Runtime, size: Size) -> Result<Self, BenchError> {
+        let canvas = Canvas::new(size, 1);
+        let pictures = [canvas.frame(), Canvas::new(size, 2).frame()];
+        let line = |seed| {
+            let mut canvas = canvas.clone();
+            canvas.write(9, seed);
+            canvas.frame()
+        };
+        let stage = Stage::new(pictures[0].clone());
+        let connectors: Vec<Arc<dyn Connector>> = vec![Arc::new(stage.clone())];
+        let gateway = runtime.block_on(async {
+            let secrets = Arc::new(FileSecrets::default());
+            let sessions = Sessions::new(SessionsConfig::default(), connectors, Vec::new(), secrets);
+            let gateway = Gateway::new(sessions, GatewayConfig::default()).map_err(failed)?;
+            call(&gateway, "connect", json!({ "peer": ADDRESS })).await?;
+            Ok::<_, BenchError>(gateway)
+        })?;
+        Ok(Self { gateway, stage, pictures, with_other_line: [line(10), line(11)], turn: 0 })
+    }
+
+    /// Median times in milliseconds: of a call, and of the bare encoder where all of the picture is encoded.
+    fn measure(
+        &mut self,
+        runtime: &Runtime,
+        change: Change,
+        options: &Options,
+    ) -> Result<Vec<(&'static str, f64)>, BenchError> {
+        let format = if change == Change::All(Format::Jpeg) { Format::Jpeg } else { Format::Png };
+        let arguments = match format {
+            Format::Png => json!({ "format": "png" }),
+            Format::Jpeg => json!({ "format": "jpeg" }),
+        };
+        let time = options.time * u32::try_from(options.runs.max(1)).unwrap_or(1);
+        let (mut called, mut bare) = (Vec::new(), Vec::new());
+        let end = Instant::now() + time;
+        // The first call sets up what later ones use again.
+        runtime.block_on(call(&self.gateway, "screenshot", arguments.clone()))?;
+        while called.len() < 3 || Instant::now() < end {
+            self.turn = 1 - self.turn;
+            match change {
+                Change::All(_) => self.stage.show(self.pictures[self.turn].clone()),
+                Change::Line => self.stage.show(self.with_other_line[self.turn].clone()),
+                Change::None => {}
+            }
+            let start = Instant::now();
+            let outcome = runtime.block_on(call(&self.gateway, "screenshot", arguments.clone()))?;
+            let took = start.elapsed();
+            if outcome.images.is_empty() != (change == Change::None) {
+                return Err(BenchError::WrongAnswer(outcome.structured.to_string()));
+            }
+            called.push(took);
+            if let (Change::All(format), Some(image)) = (change, outcome.images.first()) {
+                bare.push(encode(format, &image.data)?);
+            }
+        }
+        let milliseconds =
+            |times: Vec<Duration>| median(times.iter().map(|time| time.as_secs_f64() * 1e3).collect());
+        let mut rows = vec![(BENCH.name, milliseconds(called))];
+        if !bare.is_empty() {
+            let name = if format == Format::Png { BARE_PNG } else { BARE_JPEG };
+            rows.push((name, milliseconds(bare)));
+        }
+        Ok(rows)
+    }
+}
+
+/// How long the bare encoder takes for the pixels of a file.
+fn encode(format: Format, file: &[u8]) -> Result<Duration, BenchError> {
+    match format {
+        Format::Png => {
+            let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().map_err(failed)?;
+            let mut rgb = vec![0; reader.output_buffer_size().unwrap_or_default()];
+            let info = reader.next_frame(&mut rgb).map_err(failed)?;
+            let start = Instant::now();
+            let mut encoder = png::Encoder::new(Vec::new(), info.width, info.height);
+            encoder.set_color(info.color_type);
+            encoder.set_depth(info.bit_depth);
+            encoder.set_compression(png::Compression::Fast);
+            let mut writer = encoder.write_header().map_err(failed)?;
+            writer.write_image_data(&rgb).map_err(failed)?;
+            writer.finish().map_err(failed)?;
+            Ok(start.elapsed())
+        }
+        Format::Jpeg => {
+            let header = turbojpeg::read_header(file).map_err(failed)?;
+            let image = turbojpeg::decompress(file, turbojpeg::PixelFormat::RGB).map_err(failed)?;
+            let start = Instant::now();
+            turbojpeg::compress(image.as_deref(), 85, header.subsamp).map_err(failed)?;
+            Ok(start.elapsed())
+        }
+    }
+}
+
+/// Calls a tool, which must succeed.
+pub(super) async fn call(gateway: &Gateway, tool: &str, arguments: Value) -> Result<CallOutcome, BenchError> {
+    let outcome = gateway.call(tool, arguments).await.map_err(failed)?;
+    if outcome.is_error {
+        return Err(BenchError::WrongAnswer(outcome.structured.to_string()));
+    }
+    Ok(outcome)
+}
