@@ -33,9 +33,11 @@ fn registrations_and_heartbeats_are_measured_beside_an_echo() {
 #[test]
 fn pictures_come_by_address_by_id_and_through_the_relay() {
     let rows = rows("session: connect");
-    let expected = ["by address", "by id", "relayed"].map(|path| format!("connect to first picture, {path}"));
-    assert_eq!(cases(&rows).iter().map(|(case, _)| *case).collect::<Vec<_>>(), expected);
-    assert!(rows.iter().all(|row| row["value"].as_f64() > Some(0.0)), "{rows:?}");
+    let cases = cases(&rows);
+    for path in ["by address", "by id", "relayed"] {
+        let case = format!("connect to first picture, {path}");
+        assert!(cases.contains(&(&case, None)), "{case}: {cases:?}");
+    }
 }
 
 #[test]
