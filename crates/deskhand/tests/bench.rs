@@ -35,7 +35,8 @@ fn pictures_come_by_address_by_id_and_through_the_relay() {
     let rows = rows("session: connect");
     let cases = cases(&rows);
     for path in ["by address", "by id", "relayed"] {
-        let case = format!("connect to first picture, {path}");
+        // Where the path is the host's choice, there may be no time to tell.
+        let case = format!("connect to first picture, {path}: came by another path");
         assert!(cases.contains(&(&case, None)), "{case}: {cases:?}");
     }
 }

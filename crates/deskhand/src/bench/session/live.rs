@@ -85,22 +85,23 @@ impl Site {
         case: &str,
         path: Path,
         count: usize,
-    ) -> Result<[Figure; 2], BenchError> {
+    ) -> Result<Vec<Figure>, BenchError> {
         let (mut times, mut others) = (Vec::new(), Vec::new());
         while times.len() + others.len() < count {
             match runtime.block_on(self.first_picture(path))? {
                 (took, came) if came == Some(path) => times.push(took.as_secs_f64() * 1e3),
-                (_, came) => others.push(came),
+                (_, came) => {
+                    tracing::warn!(?path, ?came, "a connection came by another path");
+                    others.push(came);
+                }
             }
         }
-        if times.is_empty() {
-            return Err(BenchError::WrongAnswer(format!("wanted {path:?}, came by {others:?}")));
-        }
         let elsewhere = others.len() as f64 / count as f64 * 100.0;
-        Ok([
-            Figure::less(case, "ms", median(times)),
-            Figure::less(format!("{case}: came by another path"), "%", elsewhere),
-        ])
+        let mut figures = vec![Figure::less(format!("{case}: came by another path"), "%", elsewhere)];
+        if !times.is_empty() {
+            figures.insert(0, Figure::less(case, "ms", median(times)));
+        }
+        Ok(figures)
     }
 
     /// From nothing to the first picture, decoded, and the path it came by.
