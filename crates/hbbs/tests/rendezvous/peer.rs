@@ -114,8 +114,14 @@ impl Connection {
         Self { socket, deframer: Deframer::new(1 << 20) }
     }
 
+    /// A server that hangs up meanwhile is found out by the next read.
     pub(crate) fn send(&mut self, union: Union) {
-        self.socket.write_all(&encode_message(&RendezvousMessage { union: Some(union) })).unwrap();
+        match self.socket.write_all(&encode_message(&RendezvousMessage { union: Some(union) })) {
+            Err(error) if !matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                panic!("{error}")
+            }
+            _ => {}
+        }
     }
 
     /// The next packet; `None` at the end.
