@@ -132,17 +132,40 @@ fn the_shell_sees_and_operates_a_host_by_id() {
         &[
             "connect",
             r#"{"target":"card"}"#,
+            "screenshot",
             "type_text",
             r#"{"text":"hello"}"#,
+            "wait_for",
+            r#"{"condition":"still","quiet_ms":1000}"#,
             "screenshot",
             "session_status",
         ],
     );
     assert!(ok, "{rows:#?}");
-    assert_eq!(rows[1]["result"]["effect"], "changed", "the card shows what is typed");
-    let picture = rows[2]["pictures"][0].as_str().unwrap();
-    assert_eq!(&std::fs::read(picture).unwrap()[1..4], b"PNG");
-    assert!(rows[3].to_string().contains("\"encrypted\":true"), "{}", rows[3]);
+    assert_eq!(rows[2]["result"]["sent"], true);
+    let picture = |row: &Value| std::fs::read(row["pictures"][0].as_str().unwrap()).unwrap();
+    let (before, after) = (picture(&rows[1]), picture(&rows[4]));
+    assert_eq!(&after[1..4], b"PNG");
+    assert_ne!(before, after, "the card shows what is typed");
+    assert!(rows[5].to_string().contains("\"encrypted\":true"), "{}", rows[5]);
+}
+
+#[test]
+fn clients_that_log_in_are_not_taken_for_a_flood() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, address, key) = rendezvous(&folder.path().join("rendezvous"));
+    let mut host = host(&folder.path().join("host"), &["--server", &address, "--key", &key]);
+    let id = host.wait_for("registration", START, |child| said(child, "registered "));
+    let password = folder.path().join("host/password");
+    let config = format!(
+        "[server]\naddress = \"{address}\"\nkey = \"{key}\"\n\
+         [targets.card]\naddress = \"{id}\"\npassword_file = {password:?}\n"
+    );
+    // More than the strangers of one address may open at once.
+    let calls = [["connect", r#"{"target":"card"}"#, "disconnect"]; 40].concat();
+    let (ok, rows) = call(folder.path(), &config, &calls);
+    assert!(ok, "{}", rows[rows.len() - 1]);
+    assert_eq!(rows.len(), 80);
 }
 
 #[test]

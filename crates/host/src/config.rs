@@ -90,7 +90,7 @@ pub struct Limits {
     pub half_open: usize,
     /// … of one address.
     pub half_open_per_address: usize,
-    /// Connections of one address at once; one more comes free each second.
+    /// Connections of one address at once; one more comes free each second, and with each login.
     pub burst_per_address: u32,
     /// A connection that is not logged in by then is closed.
     pub login: Duration,

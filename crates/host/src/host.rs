@@ -313,8 +313,13 @@ impl Shared {
             self.counters.sessions.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        if let Some(entry) = admission.sessions.get_mut(&session) {
-            entry.info.authorised = true;
+        let Some(entry) = admission.sessions.get_mut(&session) else { return true };
+        entry.info.authorised = true;
+        // The allowance is for strangers: who has logged in gets his place back.
+        let ip = normalize_ip(entry.info.from.ip());
+        let most = f64::from(self.config.limits.burst_per_address);
+        if let Some(allowance) = admission.allowances.get_mut(&ip) {
+            allowance.left = (allowance.left + 1.0).min(most);
         }
         true
     }
