@@ -56,16 +56,20 @@ impl Rig {
         report["truth"].clone()
     }
 
-    /// A window whose content changes many times a second.
+    /// A window whose content changes many times a second, on the screen already.
     fn clock(&self) -> Child {
-        self.desktop.xterm(&[
+        let mut clock = self.desktop.xterm(&[
+            "-title",
+            "clock",
             "-geometry",
             "80x24+0+0",
             "-e",
             "sh",
             "-c",
             "while :; do date +%N; sleep 0.05; done",
-        ])
+        ]);
+        self.desktop.wait_for_window(&mut clock, "clock");
+        clock
     }
 
     fn hook(&self, point: &str, command: &str) -> String {

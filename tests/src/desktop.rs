@@ -65,6 +65,15 @@ impl Desktop {
         Child::spawn(command.env("DISPLAY", &self.display))
     }
 
+    /// Waits until a window of `program` with this title is on the screen.
+    pub fn wait_for_window(&self, program: &mut Child, title: &str) {
+        program.wait_for("the window to be shown", START, |_| {
+            let found =
+                self.try_run("xdotool", &["search", "--onlyvisible", "--name", &format!("^{title}$")]);
+            found.status.success().then_some(())
+        });
+    }
+
     /// Starts an xterm: 80×24 in a fixed font unless `arguments` say otherwise.
     pub fn xterm(&self, arguments: &[&str]) -> Child {
         self.spawn(Command::new("xterm").args(["-fn", "fixed", "+sb"]).args(arguments))
@@ -102,10 +111,7 @@ mod tests {
         let place = desktop.run("xdotool", &["getmouselocation"]);
         assert!(place.starts_with("x:123 y:45 "), "{place}");
         let mut xterm = desktop.xterm(&["-title", "beacon"]);
-        xterm.wait_for("the window to be shown", START, |_| {
-            let found = desktop.try_run("xdotool", &["search", "--onlyvisible", "--name", "^beacon$"]);
-            found.status.success().then_some(())
-        });
+        desktop.wait_for_window(&mut xterm, "beacon");
     }
 
     #[test]
