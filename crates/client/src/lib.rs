@@ -16,6 +16,7 @@ mod pins;
 mod session;
 mod shared;
 mod task;
+mod watchers;
 
 pub use config::{Config, Reconnect, Server};
 pub use connector::RustDesk;

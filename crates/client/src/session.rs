@@ -2,10 +2,11 @@
 
 use crate::command::{Command, Reply};
 use crate::shared::Shared;
+use crate::watchers::Feed;
 use bytes::Bytes;
 use remote::{
     BoxFuture, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, PeerDetails, Permissions,
-    RemoteError, Secret, Session, SessionState,
+    RemoteError, Secret, Session, SessionState, VideoFeed,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,5 +183,17 @@ impl Desktop for RustDeskSession {
 
     fn cursor(&self) -> Cursor {
         self.shared.view().cursor.clone()
+    }
+
+    fn video(&self, display: DisplayId) -> BoxFuture<'_, Result<Box<dyn VideoFeed>, RemoteError>> {
+        Box::pin(async move {
+            self.subscribe(display).await?;
+            let feed = Feed::new(Arc::clone(&self.shared), display);
+            // A session that is being reconnected begins with a keyframe by itself.
+            if let Err(error) = self.refresh(display).await {
+                tracing::debug!("no refresh for a viewer: {error}");
+            }
+            Ok(Box::new(feed) as Box<dyn VideoFeed>)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! What a session's task, its decoding thread and its handles have in common.
 
 use crate::decode::DecodeQueue;
+use crate::watchers::Watchers;
 use remote::{Cursor, Display, DisplayId, FrameInfo, PeerDetails, Permissions, RemoteError, SessionState};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,13 +24,14 @@ pub(crate) struct Shared {
     pub(crate) state: watch::Sender<SessionState>,
     pub(crate) frames: Arc<watch::Sender<Frames>>,
     pub(crate) decoding: DecodeQueue,
+    pub(crate) watchers: Watchers,
     view: Mutex<View>,
 }
 
 impl Shared {
     pub(crate) fn new(decoding: DecodeQueue, frames: Arc<watch::Sender<Frames>>) -> Self {
         let (state, _) = watch::channel(SessionState::Connecting);
-        Self { state, frames, decoding, view: Mutex::default() }
+        Self { state, frames, decoding, watchers: Watchers::default(), view: Mutex::default() }
     }
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {

@@ -121,6 +121,7 @@ impl Task {
             }
             attempt += 1;
             self.shared.decoding.restart();
+            self.shared.watchers.restart();
             self.shared.set_state(SessionState::Reconnecting { attempt, reason: error.to_string() });
             if !self.pause(pause, cancel).await {
                 return closed();
@@ -376,7 +377,9 @@ impl Connection<'_> {
 
     fn video(&mut self, video: VideoPackets) {
         let display = video.display;
-        if self.task.shared.decoding.video(video, Instant::now()) == Offered::NeedsKeyframe {
+        let missed = self.task.shared.watchers.offer(&video);
+        let decoding = self.task.shared.decoding.video(video, Instant::now());
+        if missed || decoding == Offered::NeedsKeyframe {
             self.refresh.wanted.insert(display);
         }
     }

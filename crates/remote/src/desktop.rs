@@ -1,6 +1,6 @@
 //! A screen that can be seen and acted on.
 
-use crate::{BoxFuture, Frame, Input, Point, Rect, RemoteError, Size, VideoCodec};
+use crate::{BoxFuture, Frame, Input, Point, Rect, RemoteError, Size, VideoCodec, VideoFeed};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -87,6 +87,12 @@ pub trait Desktop: Send + Sync {
 
     /// The pointer.
     fn cursor(&self) -> Cursor;
+
+    /// The display's video as the peer compressed it, from the next keyframe on, which the peer is asked for;
+    /// [`RemoteError::UnsupportedByPeer`] where the protocol sends none.
+    fn video(&self, _display: DisplayId) -> BoxFuture<'_, Result<Box<dyn VideoFeed>, RemoteError>> {
+        Box::pin(std::future::ready(Err(RemoteError::UnsupportedByPeer("compressed video".to_owned()))))
+    }
 
     /// Where on the display pictures changed since they had `sequence`, if the driver knows it; `None`
     /// means "compare the pictures".

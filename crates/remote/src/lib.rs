@@ -11,6 +11,7 @@ pub mod frame;
 pub mod geometry;
 pub mod input;
 pub mod target;
+pub mod video;
 
 pub use connector::{Connector, Path, PeerDetails, Permission, Permissions, Session, SessionState};
 pub use desktop::{Cursor, CursorShape, Desktop, Display, DisplayId, FrameInfo};
@@ -20,3 +21,4 @@ pub use futures_core::future::BoxFuture;
 pub use geometry::{Point, Rect, Size};
 pub use input::{Button, Input, Key, Modifier, NamedKey};
 pub use target::{Secret, Target};
+pub use video::{VideoFeed, VideoPacket};
