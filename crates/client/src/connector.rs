@@ -6,7 +6,7 @@ use crate::error::parse;
 use crate::session::RustDeskSession;
 use crate::shared::{Frames, Shared};
 use crate::task::Task;
-use hbb_common::peer_id::PeerAddress;
+use hbb_common::peer_id::{IdAddress, PeerAddress, ServerAddress};
 use remote::{Connector, RemoteError, Session, Target, VideoCodec};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -35,6 +35,17 @@ impl RustDesk {
             ),
             address => Ok(address),
         }
+    }
+
+    /// The server that an id is known to, in one spelling.
+    fn server_of(&self, id: &IdAddress) -> Option<String> {
+        let address = match (&id.server, &self.config.server) {
+            (Some(server), _) => &server.address,
+            (None, Some(server)) => &server.address,
+            (None, None) => return None,
+        };
+        let server = ServerAddress { address: address.to_ascii_lowercase(), key: None };
+        Some(server.host_port().map_or(server.address, |(host, port)| format!("{host}:{port}")))
     }
 
     /// As [`Connector::open`], with the type of the session.
@@ -74,7 +85,49 @@ impl Connector for RustDesk {
         self.address(address).map(|_| ())
     }
 
+    fn same_machine(&self, one: &str, other: &str) -> bool {
+        match (parse(one), parse(other)) {
+            (Ok(PeerAddress::Id(one)), Ok(PeerAddress::Id(other))) => {
+                one.id == other.id && self.server_of(&one) == self.server_of(&other)
+            }
+            (
+                Ok(PeerAddress::Direct { host: one, port: one_port }),
+                Ok(PeerAddress::Direct { host: other, port: other_port }),
+            ) => one.eq_ignore_ascii_case(&other) && one_port == other_port,
+            _ => false,
+        }
+    }
+
     fn open(&self, target: Target) -> Result<Arc<dyn Session>, RemoteError> {
         Ok(Arc::new(self.open_session(target)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    #[test]
+    fn a_machine_is_known_again_however_its_address_is_written() {
+        let server = Some(Server { address: "HBBS.example".into(), key: String::new() });
+        let connector = RustDesk::new(Config { server, ..Config::default() });
+        for (one, other) in [
+            ("123 456 789", "123456789"),
+            ("123456789/r", "123456789"),
+            ("123456789@hbbs.example:21116?key=k=", "123456789"),
+            ("10.0.0.7", "10.0.0.7:21118"),
+        ] {
+            assert!(connector.same_machine(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("123456789", "123456788"),
+            ("123456789@elsewhere.example", "123456789"),
+            ("10.0.0.7:21118", "10.0.0.7:21119"),
+            ("10.0.0.7", "123456789"),
+            ("", ""),
+        ] {
+            assert!(!connector.same_machine(one, other), "{one} {other}");
+        }
     }
 }

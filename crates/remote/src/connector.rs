@@ -13,6 +13,13 @@ pub trait Connector: Send + Sync {
     /// Whether the address is one of this protocol's, and if not, why.
     fn check(&self, address: &str) -> Result<(), RemoteError>;
 
+    /// Whether both addresses name the same machine, as far as their text tells. Where this says so
+    /// wrongly, what is ruled of one machine is ruled of another, too; where it misses it, a rule is missed.
+    fn same_machine(&self, one: &str, other: &str) -> bool {
+        let letters = |address: &str| -> String { address.split_whitespace().collect() };
+        letters(one).eq_ignore_ascii_case(&letters(other))
+    }
+
     /// Starts connecting and returns at once; the session's state tells how it goes.
     fn open(&self, target: Target) -> Result<Arc<dyn Session>, RemoteError>;
 }
