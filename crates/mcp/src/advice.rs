@@ -10,6 +10,7 @@ pub(crate) fn for_code(code: &str) -> &'static str {
             "call connect with this session and a password, or ask the operator to configure one"
         }
         "not_permitted" => "this is refused by configuration or by the peer; ask the operator",
+        "needs_approval" => "a person has to agree: repeat exactly this call after they did",
         "unknown_target" => "call target_list for the configured names, or check the id",
         "unreachable" => "check that the machine is on and online, then call connect again",
         "wrong_password" => "call connect with this session and the right password; do not guess",

@@ -3,9 +3,10 @@
 use crate::outcome::{CallOutcome, Failure};
 use crate::tool::{CallContext, ToolEntry};
 use crate::{Toolset, UnknownToolset, tools};
+use policy::Caller;
 use rmcp::model::Tool;
 use serde_json::Value;
-use sessions::{Actor, Sessions};
+use sessions::{Sessions, SessionsError};
 use std::sync::Arc;
 
 /// What a gateway offers.
@@ -13,8 +14,6 @@ use std::sync::Arc;
 pub struct GatewayConfig {
     /// Names of toolsets; none for the default ones, `all` for all.
     pub toolsets: Vec<String>,
-    /// Who acts through this gateway, for the record; empty for `mcp`.
-    pub actor: String,
 }
 
 /// Why a gateway can not be built.
@@ -33,43 +32,61 @@ pub enum CallError {
 
 /// The tools over a set of sessions.
 pub struct Gateway {
-    context: CallContext,
+    sessions: Arc<Sessions>,
     tools: Vec<ToolEntry>,
 }
 
 impl Gateway {
     pub fn new(sessions: impl Into<Arc<Sessions>>, config: GatewayConfig) -> Result<Self, GatewayError> {
         let toolsets = Toolset::parse(config.toolsets.iter().map(String::as_str))?;
-        let actor = Actor::new(if config.actor.is_empty() { "mcp" } else { &config.actor });
         let mut tools = tools::all();
         tools.retain(|entry| toolsets.contains(&entry.toolset));
-        Ok(Self { context: CallContext { sessions: sessions.into(), actor }, tools })
+        Ok(Self { sessions: sessions.into(), tools })
     }
 
     pub fn sessions(&self) -> &Arc<Sessions> {
-        &self.context.sessions
+        &self.sessions
     }
 
-    /// What is offered, always in the same order.
-    pub fn tools(&self) -> impl Iterator<Item = &Tool> {
-        self.tools.iter().map(|entry| &entry.tool)
+    /// What this caller is offered, always in the same order: the tools of his toolsets whose class he has.
+    pub fn tools<'a>(&'a self, caller: &'a Arc<Caller>) -> impl Iterator<Item = &'a Tool> {
+        let access = self.sessions.access(caller);
+        let offered = self.known_to(caller).filter(move |entry| access.granted(entry.class).is_ok());
+        offered.map(|entry| &entry.tool)
     }
 
     /// Calls a tool. `arguments` is a JSON object, or null for none. Dropping the future cancels the call:
     /// what was not sent by then is not sent.
-    pub async fn call(&self, tool: &str, arguments: Value) -> Result<CallOutcome, CallError> {
-        let Some(entry) = self.tools.iter().find(|entry| entry.tool.name == tool) else {
-            let known = self.tools().map(|tool| tool.name.to_string()).collect();
+    pub async fn call(
+        &self,
+        caller: &Arc<Caller>,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<CallOutcome, CallError> {
+        let Some(entry) = self.known_to(caller).find(|entry| entry.tool.name == tool) else {
+            let known = self.tools(caller).map(|tool| tool.name.to_string()).collect();
             return Err(CallError::UnknownTool { name: tool.chars().take(80).collect(), known });
         };
+        let access = self.sessions.access(caller);
+        let refused = |failure| Ok(CallOutcome::of::<()>(Err(failure)));
+        if let Err(refusal) = access.granted(entry.class) {
+            return refused(SessionsError::NotPermitted(refusal).into());
+        }
         let arguments = match arguments {
             Value::Object(arguments) => arguments,
             Value::Null => serde_json::Map::new(),
-            _ => return Ok(CallOutcome::of::<()>(Err(Failure::invalid("the arguments are no JSON object")))),
+            _ => return refused(Failure::invalid("the arguments are no JSON object")),
         };
-        let outcome = (entry.run)(self.context.clone(), arguments).await;
+        let outcome = (entry.run)(CallContext { access }, arguments).await;
         tracing::debug!(tool, error = outcome.error_code(), "tool called");
         Ok(outcome)
+    }
+
+    /// The tools of the caller's toolsets: those of his grant, where it names any, among those offered here.
+    fn known_to(&self, caller: &Caller) -> impl Iterator<Item = &ToolEntry> {
+        let own: Vec<Toolset> = caller.grant.toolsets.iter().flat_map(|name| Toolset::named(name)).collect();
+        let limited = !caller.grant.toolsets.is_empty();
+        self.tools.iter().filter(move |entry| !limited || own.contains(&entry.toolset))
     }
 }
 

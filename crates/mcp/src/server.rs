@@ -2,6 +2,7 @@
 
 use crate::outcome::{CallOutcome, Failure};
 use crate::{CallError, Gateway};
+use policy::Caller;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
     ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
@@ -37,9 +38,11 @@ pub enum ServeError {
     Task(String),
 }
 
-/// Serves one client over a pair of streams of JSON lines until it goes or `stop` is cancelled.
+/// Serves one client over a pair of streams of JSON lines until it goes or `stop` is cancelled. Whatever
+/// the client calls, `caller` calls.
 pub async fn serve<R, W>(
     gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
     read: R,
     write: W,
     stop: CancellationToken,
@@ -48,7 +51,7 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let handler = Handler { gateway };
+    let handler = Handler { gateway, caller };
     let running = match handler.serve_with_ct((read, write), stop.clone()).await {
         Ok(running) => running,
         // A client that goes before it said anything is no fault.
@@ -60,13 +63,18 @@ where
 }
 
 /// Serves one client over standard input and output, which carry nothing else.
-pub async fn serve_stdio(gateway: Arc<Gateway>, stop: CancellationToken) -> Result<(), ServeError> {
+pub async fn serve_stdio(
+    gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
     let (read, write) = rmcp::transport::io::stdio_pipes();
-    serve(gateway, read, write, stop).await
+    serve(gateway, caller, read, write, stop).await
 }
 
 struct Handler {
     gateway: Arc<Gateway>,
+    caller: Arc<Caller>,
 }
 
 impl ServerHandler for Handler {
@@ -84,11 +92,11 @@ impl ServerHandler for Handler {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.gateway.tools().cloned().collect()))
+        Ok(ListToolsResult::with_all_items(self.gateway.tools(&self.caller).cloned().collect()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.gateway.tools().find(|tool| tool.name == name).cloned()
+        self.gateway.tools(&self.caller).find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(
@@ -97,7 +105,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.map_or(Value::Null, Value::Object);
-        let call = self.gateway.call(&request.name, arguments);
+        let call = self.gateway.call(&self.caller, &request.name, arguments);
         let result = tokio::select! {
             biased;
             result = call => result,

@@ -3,20 +3,19 @@
 use crate::outcome::{CallOutcome, Failure, Reply};
 use crate::{Toolset, schema};
 use futures_core::future::BoxFuture;
+use policy::Class;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sessions::{Actor, Sessions};
-use std::sync::Arc;
+use sessions::Access;
 
 /// What every tool works with.
 #[derive(Debug, Clone)]
 pub(crate) struct CallContext {
-    pub(crate) sessions: Arc<Sessions>,
-    /// On whose behalf.
-    pub(crate) actor: Actor,
+    /// The sessions, as the caller may use them.
+    pub(crate) access: Access,
 }
 
 type Run = Box<dyn Fn(CallContext, JsonObject) -> BoxFuture<'static, CallOutcome> + Send + Sync>;
@@ -24,6 +23,8 @@ type Run = Box<dyn Fn(CallContext, JsonObject) -> BoxFuture<'static, CallOutcome
 /// A tool and the code behind it.
 pub(crate) struct ToolEntry {
     pub(crate) toolset: Toolset,
+    /// Without it, the tool is neither offered nor run.
+    pub(crate) class: Class,
     pub(crate) tool: Tool,
     pub(crate) run: Run,
 }
@@ -33,6 +34,7 @@ pub(crate) struct About {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) description: &'static str,
+    pub(crate) class: Class,
     pub(crate) effect: Effect,
 }
 
@@ -82,7 +84,7 @@ impl ToolEntry {
                 }
             })
         });
-        Self { toolset, tool, run }
+        Self { toolset, class: about.class, tool, run }
     }
 }
 

@@ -26,19 +26,28 @@ impl Toolset {
         }
     }
 
+    /// What a single name stands for: a toolset, all of them, or nothing that is known here.
+    pub(crate) fn named(name: &str) -> Vec<Self> {
+        if name == "all" {
+            return Self::ALL.to_vec();
+        }
+        Self::ALL.into_iter().filter(|set| set.name() == name).collect()
+    }
+
     /// Reads names as configured: none for the default, `all` for all.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Self>, UnknownToolset> {
         let mut chosen = Vec::new();
         let mut said = false;
         for name in names.into_iter().map(str::trim).filter(|name| !name.is_empty()) {
             said = true;
-            if name == "all" {
-                return Ok(Self::ALL.to_vec());
+            let sets = Self::named(name);
+            if sets.is_empty() {
+                return Err(UnknownToolset { name: name.to_owned() });
             }
-            let unknown = || UnknownToolset { name: name.to_owned() };
-            let set = Self::ALL.into_iter().find(|set| set.name() == name).ok_or_else(unknown)?;
-            if !chosen.contains(&set) {
-                chosen.push(set);
+            for set in sets {
+                if !chosen.contains(&set) {
+                    chosen.push(set);
+                }
             }
         }
         Ok(if said { chosen } else { Self::DEFAULT.to_vec() })

@@ -80,14 +80,28 @@ impl Policy {
     }
 
     /// Whether the caller may do what belongs to `class` on `machine`.
+    ///
+    /// What is not known of a machine never helps the caller: a grant has to select the machine for
+    /// certain, while a rule covers every machine that it may select.
     pub fn decide(&self, caller: &Caller, class: Class, machine: &Machine<'_>) -> Decision {
+        self.decide_within(Mode::Bypass, caller, class, machine)
+    }
+
+    /// Like [`decide`](Self::decide) for a caller who acts in `ceiling` at most.
+    pub fn decide_within(
+        &self,
+        ceiling: Mode,
+        caller: &Caller,
+        class: Class,
+        machine: &Machine<'_>,
+    ) -> Decision {
         let covering = |verdict| {
             let covers = move |rule: &&Rule| {
-                rule.verdict == verdict && rule.classes.contains(class) && rule.targets.matches(machine)
+                rule.verdict == verdict && rule.classes.contains(class) && rule.targets.may_match(machine)
             };
             self.rules.iter().find(covers)
         };
-        if let Err(refusal) = self.granted(caller, class) {
+        if let Err(refusal) = self.granted_within(ceiling, caller, class) {
             return Decision::Refused(refusal);
         }
         if !caller.grant.targets.matches(machine) {
@@ -99,7 +113,7 @@ impl Policy {
             return Decision::Refused(Refusal::Rule { class, machine, reason });
         }
         match covering(Verdict::Ask) {
-            Some(rule) if self.mode_of(caller) < Mode::Bypass => {
+            Some(rule) if self.mode_of(caller).min(ceiling) < Mode::Bypass => {
                 Decision::NeedsApproval { reason: rule.reason.clone() }
             }
             _ => Decision::Allowed,
@@ -108,7 +122,12 @@ impl Policy {
 
     /// Whether the caller may do what belongs to `class` anywhere at all.
     pub fn granted(&self, caller: &Caller, class: Class) -> Result<(), Refusal> {
-        let mode = self.mode_of(caller);
+        self.granted_within(Mode::Bypass, caller, class)
+    }
+
+    /// Like [`granted`](Self::granted) for a caller who acts in `ceiling` at most.
+    pub fn granted_within(&self, ceiling: Mode, caller: &Caller, class: Class) -> Result<(), Refusal> {
+        let mode = self.mode_of(caller).min(ceiling);
         if !caller.grant.classes.contains(class) {
             return Err(Refusal::Class { class });
         }
@@ -181,6 +200,27 @@ mod tests {
         assert_eq!(decide(Mode::Bypass, Class::Interact), "allowed");
         assert_eq!(decide(Mode::Bypass, Class::Execute), "rule");
         assert_eq!(decide(Mode::Edit, Class::Observe), "allowed");
+    }
+
+    #[test]
+    fn a_lowered_mode_counts_too() {
+        let policy = Policy { mode: Mode::Bypass, rules: vec![rule("all", "interact", Verdict::Ask)] };
+        let model = caller("all", "all", Mode::Bypass);
+        let decide = |ceiling| kind(&policy.decide_within(ceiling, &model, Class::Interact, &OFFICE));
+        assert_eq!(decide(Mode::Bypass), "allowed");
+        assert_eq!(decide(Mode::Edit), "ask");
+        assert_eq!(decide(Mode::Plan), "mode");
+    }
+
+    #[test]
+    fn what_is_not_known_helps_nobody_around_a_rule() {
+        let policy = Policy { mode: Mode::Edit, rules: vec![rule("os:windows", "interact", Verdict::Deny)] };
+        let decide = |machine: &Machine<'_>, targets| {
+            kind(&policy.decide(&caller("all", targets, Mode::Edit), Class::Interact, machine))
+        };
+        assert_eq!(decide(&OFFICE, "all"), "allowed", "it is known to run linux");
+        assert_eq!(decide(&Machine::named("new"), "all"), "rule");
+        assert_eq!(decide(&Machine::named("new"), "os:linux"), "machine");
     }
 
     #[test]

@@ -88,8 +88,14 @@ impl Selector {
         }
     }
 
+    /// Whether it is known to select the machine.
     pub fn matches(&self, machine: &Machine<'_>) -> bool {
         self.0.holds(machine) == Some(true)
+    }
+
+    /// Whether it may select the machine, as far as known.
+    pub fn may_match(&self, machine: &Machine<'_>) -> bool {
+        self.0.holds(machine) != Some(false)
     }
 }
 

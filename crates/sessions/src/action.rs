@@ -2,7 +2,7 @@
 
 use crate::settle::Effect;
 use crate::text::{self, Piece};
-use crate::{Actor, Chord, Mapping, Screenshot, ScreenshotRequest, SessionsError, Settle, Space, Spot};
+use crate::{Chord, Mapping, Screenshot, ScreenshotRequest, SessionsError, Settle, Space, Spot};
 use remote::{Button, DisplayId, Input, Key, Modifier, NamedKey, Point};
 use std::time::Duration;
 
@@ -46,7 +46,6 @@ pub enum Action {
 #[derive(Debug, Clone)]
 pub struct Act {
     pub action: Action,
-    pub actor: Actor,
     /// `None`: the display last pictured, or the primary one.
     pub display: Option<DisplayId>,
     pub space: Space,

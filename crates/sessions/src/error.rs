@@ -2,6 +2,7 @@
 
 use crate::{SecretError, SessionId};
 use framebuffer::PictureError;
+use policy::Refusal;
 use remote::{DisplayId, RemoteError, SessionState, Size};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ pub enum SessionsError {
     Secret { target: String, source: SecretError },
     #[error("{limit} sessions are open, which is the limit")]
     TooManySessions { limit: usize },
+    #[error(transparent)]
+    NotPermitted(Refusal),
+    #[error("a person has to agree first: {reason}")]
+    NeedsApproval { reason: String },
     #[error("no session {0} is open")]
     UnknownSession(SessionId),
     #[error("session {id} is closed: {reason}")]
@@ -67,7 +72,11 @@ impl SessionsError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UnknownTarget { .. } => "unknown_target",
-            Self::AddressNotAllowed | Self::PasswordNotAllowed | Self::Secret { .. } => "not_permitted",
+            Self::AddressNotAllowed
+            | Self::PasswordNotAllowed
+            | Self::NotPermitted(_)
+            | Self::Secret { .. } => "not_permitted",
+            Self::NeedsApproval { .. } => "needs_approval",
             Self::TooManySessions { .. } => "rate_limited",
             Self::UnknownSession(_) | Self::NoneOpen => "session_closed",
             Self::Closed { cause, .. } => cause.as_ref().map_or("session_closed", RemoteError::kind),

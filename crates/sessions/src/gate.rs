@@ -11,20 +11,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// On whose behalf inputs are sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor(String);
-
-impl Actor {
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-}
-
 /// Tasks that outlive the call that started them, until their owner goes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tasks {
@@ -64,14 +50,13 @@ impl Gate {
     }
 
     /// Waits for the turn; refuses where the peer lets nobody act.
-    pub(crate) async fn enter(&self, actor: &Actor) -> Result<Pass, RemoteError> {
+    pub(crate) async fn enter(&self) -> Result<Pass, RemoteError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         if !self.session.permissions().allows(Permission::Keyboard) {
             return Err(RemoteError::PermissionDenied(Permission::Keyboard));
         }
         Ok(Pass {
             turn: Arc::new(turn),
-            actor: actor.clone(),
             session: Arc::clone(&self.session),
             tasks: self.tasks.clone(),
             deadline: self.deadline,
@@ -82,7 +67,6 @@ impl Gate {
 /// The right to send inputs, until it is dropped.
 pub(crate) struct Pass {
     turn: Arc<OwnedMutexGuard<()>>,
-    actor: Actor,
     session: Arc<dyn Session>,
     tasks: Tasks,
     deadline: Duration,
@@ -111,7 +95,7 @@ impl Pass {
         let result = outcome
             .await
             .unwrap_or_else(|_| Err(RemoteError::OutcomeUnknown("sending broke off".to_owned())));
-        tracing::debug!(actor = self.actor.name(), inputs = count, ok = result.is_ok(), "inputs");
+        tracing::debug!(inputs = count, ok = result.is_ok(), "inputs");
         result
     }
 }

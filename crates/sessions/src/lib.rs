@@ -1,17 +1,19 @@
 //! Live sessions by handle: connecting, pictures, acting, waiting, typing.
 //!
-//! [`Sessions`] keeps what is open. It is protocol-free: [`remote::Connector`]s open sessions, and all that
-//! is done to a desktop goes through its [`gate`], one actor at a time.
+//! [`Sessions`] keeps what is open, and [`Access`] is the one way to it: every call on it is one of a
+//! [`policy::Caller`] and is decided first. It is protocol-free: [`remote::Connector`]s open sessions, and
+//! all that is done to a desktop goes through its gate, one actor at a time.
 //!
 //! Positions are pixels of the picture last given out for a display, so that a caller can point at what it
 //! saw; [`coordinates`] scales them back. What an action did is told in three words: *sent*, *effective*
 //! (the screen changed, or not), or an error when it was refused. An input is never sent twice.
 
+pub mod access;
 pub mod action;
 pub mod config;
 pub mod coordinates;
 pub mod error;
-pub mod gate;
+mod gate;
 pub mod id;
 pub mod keys;
 mod live;
@@ -29,11 +31,11 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use access::Access;
 pub use action::{Act, Acted, Action};
 pub use config::{SessionsConfig, Settle};
 pub use coordinates::{Area, Mapping, Space, Spot};
 pub use error::SessionsError;
-pub use gate::Actor;
 pub use id::SessionId;
 pub use keys::Chord;
 pub use registry::{ConnectRequest, ConnectTo, Connected, SessionStatus, SessionSummary, Sessions};

@@ -3,8 +3,9 @@
 use crate::gate::{Gate, Tasks};
 use crate::view::View;
 use crate::{SessionId, SessionsConfig, SessionsError};
+use policy::{Decision, Machine};
 use remote::{Desktop, DisplayId, RemoteError, Session, SessionState, Size};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
@@ -28,6 +29,7 @@ pub(crate) struct Origin {
     pub(crate) target: String,
     pub(crate) address: String,
     pub(crate) protocol: &'static str,
+    pub(crate) tags: Vec<String>,
 }
 
 pub(crate) struct Live {
@@ -39,9 +41,22 @@ pub(crate) struct Live {
     views: Mutex<HashMap<DisplayId, Arc<AsyncMutex<View>>>>,
     last_display: Mutex<Option<DisplayId>>,
     usage: Mutex<Usage>,
+    audience: Mutex<Audience>,
     ended: OnceLock<Ended>,
     over: CancellationToken,
     first_picture: Duration,
+}
+
+/// Credentials of one session that are remembered; the latest stay.
+const MOST_MEMBERS: usize = 32;
+
+/// Whose session it is.
+#[derive(Debug, Default)]
+struct Audience {
+    /// Who opened it or connected to it, the latest last.
+    members: VecDeque<String>,
+    /// Whose password opened it, where it was not the configured one: it is nobody else's.
+    owner: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +82,46 @@ impl Live {
             views: Mutex::default(),
             last_display: Mutex::default(),
             usage: Mutex::new(Usage { calls: 0, last: now }),
+            audience: Mutex::default(),
             ended: OnceLock::new(),
             over: CancellationToken::new(),
             first_picture: config.first_picture,
         }
+    }
+
+    /// Notes that this credential opened the session or connected to it.
+    pub(crate) fn join(&self, credential: &str) {
+        let mut audience = lock(&self.audience);
+        audience.members.retain(|member| member != credential);
+        audience.members.push_back(credential.to_owned());
+        if audience.members.len() > MOST_MEMBERS {
+            audience.members.pop_front();
+        }
+    }
+
+    /// Notes that the session exists by a password that this credential gave.
+    pub(crate) fn own(&self, credential: &str) {
+        lock(&self.audience).owner = Some(credential.to_owned());
+    }
+
+    pub(crate) fn has_member(&self, credential: &str) -> bool {
+        lock(&self.audience).members.iter().any(|member| member == credential)
+    }
+
+    /// Whether it exists by another's password.
+    pub(crate) fn is_owned_by_another(&self, credential: &str) -> bool {
+        lock(&self.audience).owner.as_ref().is_some_and(|owner| owner != credential)
+    }
+
+    /// What a policy says of `class` on the machine. Its system is what the peer says it is.
+    pub(crate) fn decide(&self, decide: impl FnOnce(&Machine<'_>) -> Decision) -> Decision {
+        let os = system(&self.session.peer().platform);
+        decide(&Machine {
+            id: &self.origin.target,
+            tags: &self.origin.tags,
+            os: os.as_deref(),
+            online: Some(self.ended().is_none()),
+        })
     }
 
     /// Marks the session as used until the guard goes; a session in use is not idle.
@@ -185,6 +236,12 @@ impl Live {
             Err(_) => Err(SessionsError::NoPicture(self.first_picture)),
         }
     }
+}
+
+/// The selector's word for a system, from the words of a peer.
+fn system(platform: &str) -> Option<String> {
+    let word = platform.to_lowercase().replace(' ', "");
+    (!word.is_empty()).then_some(word)
 }
 
 /// Keeps a session from counting as idle.

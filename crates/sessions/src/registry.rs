@@ -1,14 +1,16 @@
-//! What is open, and every call on it.
+//! What is open.
 
 mod connect;
 mod desktop;
 
 pub use connect::{ConnectRequest, ConnectTo, Connected};
 
+use crate::access::Access;
 use crate::gate::Tasks;
-use crate::live::{InUse, Live, lock};
+use crate::live::{Live, lock};
 use crate::targets::Book;
-use crate::{SecretSource, SessionId, SessionsConfig, SessionsError, TargetEntry, TargetSummary};
+use crate::{SecretSource, SessionId, SessionsConfig, TargetEntry};
+use policy::{Caller, Policy};
 use remote::{Connector, Display, DisplayId, PeerDetails, Permission, Point, SessionState};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +23,8 @@ const GOOD_BYE: Duration = Duration::from_secs(3);
 /// also says good-bye to the peers.
 pub struct Sessions {
     config: SessionsConfig,
-    book: Book,
+    book: Mutex<Arc<Book>>,
+    policy: Mutex<Arc<Policy>>,
     live: LiveMap,
     tasks: Tasks,
 }
@@ -62,69 +65,68 @@ impl Sessions {
         targets: Vec<TargetEntry>,
         secrets: Arc<dyn SecretSource>,
     ) -> Self {
-        let book = Book { connectors, entries: targets, secrets };
-        Self { config, book, live: LiveMap::default(), tasks: Tasks::default() }
+        let book = Mutex::new(Arc::new(Book { connectors, entries: targets, secrets }));
+        Self { config, book, policy: Mutex::default(), live: LiveMap::default(), tasks: Tasks::default() }
+    }
+
+    /// With the operator's rules in place of [`Policy::default`].
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        self.set_policy(policy);
+        self
+    }
+
+    /// Decides by these rules from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        *lock(&self.policy) = Arc::new(policy);
+    }
+
+    /// Knows these targets from now on; open sessions stay open.
+    pub fn set_targets(&self, targets: Vec<TargetEntry>) {
+        let mut book = lock(&self.book);
+        let (connectors, secrets) = (book.connectors.clone(), Arc::clone(&book.secrets));
+        *book = Arc::new(Book { connectors, entries: targets, secrets });
     }
 
     pub fn config(&self) -> &SessionsConfig {
         &self.config
     }
 
-    /// The configured targets.
-    pub fn targets(&self) -> Vec<TargetSummary> {
-        let open = self.open_sessions();
-        let summary = |entry: &TargetEntry| TargetSummary {
-            name: entry.target.name.clone(),
-            protocol: self
-                .book
-                .connector(entry.protocol.as_deref(), &entry.target.address)
-                .map_or("unknown", |connector| connector.protocol()),
-            description: entry.description.clone(),
-            tags: entry.target.tags.clone(),
-            has_password: entry.password.is_some(),
-            sessions: open
-                .iter()
-                .filter(|live| live.origin.target == entry.target.name)
-                .map(|live| live.id.clone())
-                .collect(),
-        };
-        self.book.entries.iter().map(summary).collect()
+    /// What this caller may do with the sessions: the only way to them.
+    pub fn access(self: &Arc<Self>, caller: &Arc<Caller>) -> Access {
+        Access::new(Arc::clone(self), Arc::clone(caller))
+    }
+
+    /// How many sessions are in which state, by its name.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        let mut states = BTreeMap::new();
+        for live in lock(&self.live).values() {
+            *states.entry(live.state().name()).or_default() += 1;
+        }
+        states
+    }
+
+    pub(crate) fn book(&self) -> Arc<Book> {
+        Arc::clone(&lock(&self.book))
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&lock(&self.policy))
     }
 
     /// Every session, those closed a short while ago included; oldest first.
-    pub fn list(&self) -> Vec<SessionSummary> {
+    pub(crate) fn all(&self) -> Vec<Arc<Live>> {
         let mut sessions: Vec<_> = lock(&self.live).values().cloned().collect();
         sessions.sort_by_key(|live| live.origin.number);
-        sessions.iter().map(|live| summary(live)).collect()
+        sessions
     }
 
-    pub fn status(&self, session: Option<&SessionId>) -> Result<SessionStatus, SessionsError> {
-        let live = match session {
-            Some(id) => self.known(id)?,
-            None => Arc::clone(&*self.find(None)?),
-        };
-        let desktop = live.session.desktop();
-        Ok(SessionStatus {
-            summary: summary(&live),
-            address: live.origin.address.clone(),
-            peer: live.session.peer(),
-            denied: live.session.permissions().denied,
-            displays: desktop.map(remote::Desktop::displays).unwrap_or_default(),
-            cursor: desktop.and_then(|desktop| desktop.cursor().position),
-        })
-    }
-
-    /// Closes a session; tells which. One that is closed already stays so.
-    pub async fn disconnect(&self, session: Option<&SessionId>) -> Result<SessionId, SessionsError> {
-        let live = match session {
-            Some(id) => self.known(id)?,
-            None => Arc::clone(&*self.find(None)?),
-        };
+    /// Closes a session. One that is closed already stays so.
+    pub(crate) async fn disconnect(&self, live: &Live) {
         if live.ended().is_none() {
             live.end("disconnected by the caller".to_owned(), None);
-            close(&live).await;
+            close(live).await;
         }
-        Ok(live.id.clone())
     }
 
     /// Closes every session and waits until all tasks ended.
@@ -140,33 +142,11 @@ impl Sessions {
         self.tasks.ended().await;
     }
 
-    /// The session meant: the named one, or the only open one.
-    fn find(&self, session: Option<&SessionId>) -> Result<InUse, SessionsError> {
-        let live = match session {
-            Some(id) => self.known(id)?,
-            None => self.only()?,
-        };
-        live.open()?;
-        Ok(live.in_use())
+    pub(crate) fn known(&self, id: &SessionId) -> Option<Arc<Live>> {
+        lock(&self.live).get(id).cloned()
     }
 
-    fn known(&self, id: &SessionId) -> Result<Arc<Live>, SessionsError> {
-        lock(&self.live).get(id).cloned().ok_or_else(|| SessionsError::UnknownSession(id.clone()))
-    }
-
-    fn only(&self) -> Result<Arc<Live>, SessionsError> {
-        let mut open = self.open_sessions();
-        match open.len() {
-            1 => Ok(open.swap_remove(0)),
-            0 => Err(SessionsError::NoneOpen),
-            _ => {
-                let open = open.iter().map(|live| (live.id.clone(), live.origin.target.clone())).collect();
-                Err(SessionsError::SeveralOpen { open })
-            }
-        }
-    }
-
-    fn open_sessions(&self) -> Vec<Arc<Live>> {
+    pub(crate) fn open_sessions(&self) -> Vec<Arc<Live>> {
         lock(&self.live).values().filter(|live| live.open().is_ok()).cloned().collect()
     }
 }
@@ -183,15 +163,31 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-fn summary(live: &Live) -> SessionSummary {
-    SessionSummary {
-        id: live.id.clone(),
-        target: live.origin.target.clone(),
-        protocol: live.origin.protocol,
-        state: live.state(),
-        reason: live.ended().map(|ended| ended.reason.clone()),
-        age: live.opened.elapsed(),
-        idle: live.idle_since().map_or(Duration::ZERO, |since| since.elapsed()),
+impl SessionSummary {
+    pub(crate) fn of(live: &Live) -> Self {
+        Self {
+            id: live.id.clone(),
+            target: live.origin.target.clone(),
+            protocol: live.origin.protocol,
+            state: live.state(),
+            reason: live.ended().map(|ended| ended.reason.clone()),
+            age: live.opened.elapsed(),
+            idle: live.idle_since().map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+}
+
+impl SessionStatus {
+    pub(crate) fn of(live: &Live) -> Self {
+        let desktop = live.session.desktop();
+        Self {
+            summary: SessionSummary::of(live),
+            address: live.origin.address.clone(),
+            peer: live.session.peer(),
+            denied: live.session.permissions().denied,
+            displays: desktop.map(remote::Desktop::displays).unwrap_or_default(),
+            cursor: desktop.and_then(|desktop| desktop.cursor().position),
+        }
     }
 }
 

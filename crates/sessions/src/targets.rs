@@ -35,34 +35,49 @@ pub(crate) struct Book {
     pub(crate) secrets: Arc<dyn SecretSource>,
 }
 
-impl Book {
-    /// The target of that name with its password read.
-    pub(crate) fn by_name(&self, name: &str) -> Result<(Arc<dyn Connector>, Target), SessionsError> {
-        let entry = self.entries.iter().find(|entry| entry.target.name == name).ok_or_else(|| {
-            let known = self.entries.iter().map(|entry| entry.target.name.clone()).collect();
-            SessionsError::UnknownTarget { name: name.to_owned(), known }
-        })?;
-        let connector = self.connector(entry.protocol.as_deref(), &entry.target.address)?;
-        let mut target = entry.target.clone();
-        if let Some(reference) = &entry.password {
-            let secret = self
-                .secrets
-                .read(reference)
-                .map_err(|source| SessionsError::Secret { target: name.to_owned(), source })?;
-            target.password = Some(secret);
+/// A machine that somebody wants to connect to. Its password is read when that was allowed.
+pub(crate) struct Wanted {
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) target: Target,
+    password: Option<SecretRef>,
+}
+
+impl Wanted {
+    /// Reads the configured password into the target.
+    pub(crate) fn unlock(mut self, book: &Book) -> Result<Self, SessionsError> {
+        if let Some(reference) = &self.password {
+            let target = self.target.name.clone();
+            let secret =
+                book.secrets.read(reference).map_err(|source| SessionsError::Secret { target, source })?;
+            self.target.password = Some(secret);
         }
-        Ok((connector, target))
+        Ok(self)
+    }
+}
+
+impl Book {
+    /// The target of that name; `None` if there is none.
+    pub(crate) fn by_name(&self, name: &str) -> Result<Option<Wanted>, SessionsError> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.target.name == name) else {
+            return Ok(None);
+        };
+        let connector = self.connector(entry.protocol.as_deref(), &entry.target.address)?;
+        Ok(Some(Wanted { connector, target: entry.target.clone(), password: entry.password.clone() }))
     }
 
-    /// A target for an address that a caller gave.
-    pub(crate) fn by_address(
-        &self,
-        address: &str,
-        protocol: Option<&str>,
-    ) -> Result<(Arc<dyn Connector>, Target), SessionsError> {
+    /// A target for an address that a caller gave. The address of a configured target stands for that
+    /// machine, so that what is ruled of the one is ruled of the other.
+    pub(crate) fn by_address(&self, address: &str, protocol: Option<&str>) -> Result<Wanted, SessionsError> {
         let connector = self.connector(protocol, address)?;
-        let target = Target { name: address.to_owned(), address: address.to_owned(), ..Target::default() };
-        Ok((connector, target))
+        let configured =
+            self.entries.iter().find(|entry| connector.same_machine(&entry.target.address, address));
+        let target = Target {
+            name: configured.map_or(address, |entry| &entry.target.name).to_owned(),
+            address: address.to_owned(),
+            tags: configured.map(|entry| entry.target.tags.clone()).unwrap_or_default(),
+            ..Target::default()
+        };
+        Ok(Wanted { connector, target, password: None })
     }
 
     pub(crate) fn connector(

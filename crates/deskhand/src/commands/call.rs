@@ -6,28 +6,36 @@ use crate::lifecycle;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use mcp::{CallOutcome, Gateway, Image};
+use policy::{Caller, CallerKind};
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Exit code 0 if every call succeeded; the calls behind a failed one are not made.
 pub(crate) async fn run(args: CallArgs) -> anyhow::Result<bool> {
     let calls = parse(&args.calls)?;
     let gateway = gateway::build(&args.connection, &["all".into()], "call")?;
+    let caller = Arc::new(Caller::local("deskhand call", CallerKind::Script));
     let stop = lifecycle::stop_on_signal()?;
     let succeeded = tokio::select! {
-        result = run_all(&gateway, &calls, &args) => result,
+        result = run_all(&gateway, &caller, &calls, &args) => result,
         () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
     };
     gateway.sessions().shutdown().await;
     succeeded
 }
 
-async fn run_all(gateway: &Gateway, calls: &[(String, Value)], args: &CallArgs) -> anyhow::Result<bool> {
+async fn run_all(
+    gateway: &Gateway,
+    caller: &Arc<Caller>,
+    calls: &[(String, Value)],
+    args: &CallArgs,
+) -> anyhow::Result<bool> {
     for (number, (tool, arguments)) in calls.iter().enumerate() {
         let spinner = spinner(tool);
-        let outcome = gateway.call(tool, arguments.clone()).await;
+        let outcome = gateway.call(caller, tool, arguments.clone()).await;
         spinner.finish_and_clear();
         let outcome = outcome?;
         let pictures = save(&outcome, &args.out, number + 1, tool)?;

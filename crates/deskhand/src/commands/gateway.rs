@@ -31,5 +31,5 @@ pub(crate) fn build(args: &ConnectionArgs, toolsets: &[String], actor: &str) -> 
     let secrets = FileSecrets { folder: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into) };
     let sessions = Sessions::new(sessions_config, connectors, config.targets(), Arc::new(secrets));
     let toolsets = if toolsets.is_empty() { config.mcp.toolsets.clone() } else { toolsets.to_vec() };
-    Ok(Gateway::new(sessions, GatewayConfig { toolsets, actor: actor.into() })?)
+    Ok(Gateway::new(sessions, GatewayConfig { toolsets })?)
 }

@@ -6,6 +6,7 @@ use crate::facts::{PictureFacts, PictureMissing, Rectangle, milliseconds};
 use crate::outcome::{Failure, Reply};
 use crate::tool::{About, CallContext, Effect, ToolEntry};
 use framebuffer::Format;
+use policy::Class;
 use remote::DisplayId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub(super) fn tools() -> Vec<ToolEntry> {
                     Positions for other calls are pixels of the last whole picture; a region does not change them. \
                     If nothing changed since the last picture you got, there is no picture but a note \
                     (force: true sends it again).",
+                class: Class::Observe,
                 effect: Effect::Reads,
             },
             screenshot,
@@ -39,6 +41,7 @@ pub(super) fn tools() -> Vec<ToolEntry> {
                 description: "Waits until the screen differs from the last picture you got (condition: change), or \
                     until nothing changed for quiet_ms (condition: still). Running out of time is no error: met is \
                     false then.",
+                class: Class::Observe,
                 effect: Effect::Reads,
             },
             wait_for,
@@ -121,7 +124,7 @@ async fn screenshot(
         force: arguments.force,
     };
     let (id, shot) =
-        context.sessions.screenshot(session(arguments.session.as_ref()).as_ref(), &request).await?;
+        context.access.screenshot(session(arguments.session.as_ref()).as_ref(), &request).await?;
     let result = ScreenshotResult { session: id.to_string(), picture: PictureFacts::of(&shot) };
     Ok(Reply { result, picture: shot.picture })
 }
@@ -191,7 +194,7 @@ async fn wait_for(context: CallContext, arguments: WaitArguments) -> Result<Repl
         picture: arguments.screenshot.then(|| usual_picture(space)),
     };
     let handle = session(arguments.session.as_ref());
-    let (id, outcome) = context.sessions.wait_for(handle.as_ref(), &request).await?;
+    let (id, outcome) = context.access.wait_for(handle.as_ref(), &request).await?;
     let result = WaitResult {
         session: id.to_string(),
         display: outcome.display.0,

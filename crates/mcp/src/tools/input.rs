@@ -6,6 +6,7 @@ use crate::Toolset;
 use crate::facts::{PictureFacts, PictureMissing, Rectangle, milliseconds};
 use crate::outcome::{Failure, Reply};
 use crate::tool::{About, CallContext, Effect, ToolEntry};
+use policy::Class;
 use remote::DisplayId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,10 @@ use sessions::{Act, Action, Chord, Effect as Seen, Settle, Spot, keys};
 const LONGEST_SETTLE_MS: u64 = 30_000;
 
 pub(super) fn tools() -> Vec<ToolEntry> {
-    let about = |name, title, description, effect| About { name, title, description, effect };
+    let about = |name, title, description, effect| {
+        let class = Class::Interact;
+        About { name, title, description, class, effect }
+    };
     vec![
         ToolEntry::new(
             Toolset::Desktop,
@@ -140,19 +144,18 @@ async fn act(context: CallContext, manner: Manner, action: Action) -> Result<Rep
         Action::Type { text } => Some(text.chars().count()),
         _ => None,
     };
-    let usual = context.sessions.config().settle;
+    let usual = context.access.config().settle;
     let usual_cap = milliseconds(usual.cap);
     let cap = time("settle_ms", manner.settle_ms, usual_cap, LONGEST_SETTLE_MS)?;
     let space = manner.coordinate_space.into();
     let act = Act {
         action,
-        actor: context.actor,
         display: manner.display.map(DisplayId),
         space,
         settle: manner.settle.then_some(Settle { cap, ..usual }),
         picture: manner.screenshot.then(|| usual_picture(space)),
     };
-    let (id, acted) = context.sessions.act(session(manner.session.as_ref()).as_ref(), act).await?;
+    let (id, acted) = context.access.act(session(manner.session.as_ref()).as_ref(), act).await?;
     let change = match &acted.effect {
         Seen::Changed(change) => Some(*change),
         _ => None,

@@ -5,6 +5,7 @@ use crate::facts::{Extent, Position, milliseconds, peer_text};
 use crate::outcome::{Failure, Reply};
 use crate::tool::{About, CallContext, Effect, ToolEntry};
 use crate::{Toolset, advice};
+use policy::Class;
 use remote::{Permission, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,10 @@ const CONNECT_WAIT_MS: u64 = 30_000;
 const LONGEST_CONNECT_WAIT_MS: u64 = 300_000;
 
 pub(super) fn tools() -> Vec<ToolEntry> {
-    let tool = |name, title, description, effect| About { name, title, description, effect };
+    let tool = |name, title, description, effect| {
+        let class = Class::Observe;
+        About { name, title, description, class, effect }
+    };
     vec![
         ToolEntry::new(
             Toolset::Desktop,
@@ -104,7 +108,7 @@ async fn target_list(
     // Nothing is waited for; tools are asynchronous alike.
     std::future::ready(()).await;
     let wanted = arguments.filter.unwrap_or_default().to_lowercase();
-    let mut targets = context.sessions.targets();
+    let mut targets = context.access.targets();
     targets.retain(|target| {
         let mut texts = [&target.name, &target.description].into_iter().chain(&target.tags);
         texts.any(|text| text.to_lowercase().contains(&wanted))
@@ -164,11 +168,11 @@ async fn connect(context: CallContext, arguments: ConnectArguments) -> Result<Re
     let wait = time("timeout_ms", arguments.timeout_ms, CONNECT_WAIT_MS, LONGEST_CONNECT_WAIT_MS)?;
     let password = arguments.password.filter(|password| !password.is_empty()).map(Secret::new);
     let request = ConnectRequest { to, password, wait, another: arguments.another };
-    let connected = context.sessions.connect(request).await?;
+    let connected = context.access.connect(request).await?;
     if !connected.is_ready() {
         return Err(Failure::not_ready(&connected.session, &connected.state));
     }
-    let displays = context.sessions.status(Some(&connected.session))?.displays;
+    let displays = context.access.status(Some(&connected.session))?.displays;
     let result = ConnectResult {
         session: connected.session.to_string(),
         target: connected.target,
@@ -197,7 +201,7 @@ async fn disconnect(
     context: CallContext,
     arguments: SessionArgument,
 ) -> Result<Reply<DisconnectResult>, Failure> {
-    let id = context.sessions.disconnect(session(arguments.session.as_ref()).as_ref()).await?;
+    let id = context.access.disconnect(session(arguments.session.as_ref()).as_ref()).await?;
     Ok(DisconnectResult { session: id.to_string(), state: "closed" }.into())
 }
 
@@ -240,7 +244,7 @@ impl SessionFacts {
 
 async fn session_list(context: CallContext, _none: NoArguments) -> Result<Reply<SessionList>, Failure> {
     std::future::ready(()).await;
-    let sessions = context.sessions.list().iter().map(SessionFacts::of).collect();
+    let sessions = context.access.list().iter().map(SessionFacts::of).collect();
     Ok(SessionList { sessions }.into())
 }
 
@@ -350,7 +354,7 @@ async fn session_status(
     arguments: SessionArgument,
 ) -> Result<Reply<StatusResult>, Failure> {
     std::future::ready(()).await;
-    let status = context.sessions.status(session(arguments.session.as_ref()).as_ref())?;
+    let status = context.access.status(session(arguments.session.as_ref()).as_ref())?;
     let state = &status.summary.state;
     let ready = sessions::error::state_kind(state) == "ready";
     let result = StatusResult {

@@ -1,6 +1,7 @@
 //! An MCP client that knows nothing but JSON lines, and a desk to use it on.
 
 use mcp::{CallOutcome, Gateway, GatewayConfig};
+use policy::{Caller, CallerKind};
 use remote::{Connector, Secret, Size, Target};
 use serde_json::{Value, json};
 use sessions::testing::{FakeConnector, FakePeer};
@@ -15,6 +16,7 @@ pub(crate) const SCREEN: Size = Size::new(1280, 800);
 /// A gateway with the targets `kiosk` and `office`, whose peers a test scripts.
 pub(crate) struct Desk {
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) caller: Arc<Caller>,
     connector: Arc<FakeConnector>,
 }
 
@@ -48,13 +50,15 @@ impl Desk {
         let sessions = Sessions::new(config, connectors, targets, Arc::new(FileSecrets::default()));
         let gateway =
             Gateway::new(Arc::new(sessions), GatewayConfig::default()).expect("the default toolsets exist");
-        Self { gateway: Arc::new(gateway), connector }
+        let caller = Arc::new(Caller::local("test", CallerKind::Model));
+        Self { gateway: Arc::new(gateway), caller, connector }
     }
 
     /// Calls a tool within the process; whatever comes of it has to fit the tool's output schema.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> CallOutcome {
-        let outcome = self.gateway.call(tool, arguments).await.expect("the tool exists");
-        let about = self.gateway.tools().find(|about| about.name == tool).expect("the tool is listed");
+        let outcome = self.gateway.call(&self.caller, tool, arguments).await.expect("the tool exists");
+        let about =
+            self.gateway.tools(&self.caller).find(|about| about.name == tool).expect("the tool is listed");
         let schema = Value::Object(about.output_schema.as_deref().expect("every tool has one").clone());
         check_shape(&schema, &outcome.structured, tool);
         outcome
@@ -94,7 +98,13 @@ impl Desk {
         let (near, far) = tokio::io::duplex(4 << 20);
         let (read, write) = tokio::io::split(far);
         let stop = CancellationToken::new();
-        let server = tokio::spawn(mcp::serve(Arc::clone(&self.gateway), read, write, stop.clone()));
+        let server = tokio::spawn(mcp::serve(
+            Arc::clone(&self.gateway),
+            Arc::clone(&self.caller),
+            read,
+            write,
+            stop.clone(),
+        ));
         let (read, write) = tokio::io::split(near);
         Client { read: BufReader::new(read), write, next_id: 0, notes: Vec::new(), server, stop }
     }

@@ -189,16 +189,16 @@ async fn a_call_within_the_process_takes_no_arguments_as_null_and_nothing_but_ob
     let desk = Desk::ready();
     assert_eq!(desk.ok("session_list", Value::Null).await, json!({ "sessions": [] }));
     assert_eq!(desk.fail("session_list", json!([1])).await["code"], "invalid_argument");
-    let error = desk.gateway.call("nothing", Value::Null).await.unwrap_err();
+    let error = desk.gateway.call(&desk.caller, "nothing", Value::Null).await.unwrap_err();
     assert!(error.to_string().contains("session_list"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_toolset_is_an_error_that_lists_the_known() {
     let desk = Desk::ready();
-    let config = |name: &str| GatewayConfig { toolsets: vec![name.to_owned()], ..GatewayConfig::default() };
+    let config = |name: &str| GatewayConfig { toolsets: vec![name.to_owned()] };
     let error = Gateway::new(Arc::clone(desk.gateway.sessions()), config("dekstop")).unwrap_err();
     assert!(error.to_string().contains("all, desktop"), "{error}");
     let all = Gateway::new(Arc::clone(desk.gateway.sessions()), config("all")).unwrap();
-    assert_eq!(all.tools().count(), desk.gateway.tools().count());
+    assert_eq!(all.tools(&desk.caller).count(), desk.gateway.tools(&desk.caller).count());
 }

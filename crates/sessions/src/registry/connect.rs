@@ -2,8 +2,9 @@
 
 use super::{LiveMap, Sessions, close};
 use crate::live::{Live, Origin, lock};
+use crate::targets::Wanted;
 use crate::{SessionId, SessionsConfig, SessionsError};
-use remote::{Connector, Secret, SessionState, Target};
+use remote::{Secret, SessionState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,92 +57,77 @@ const MOST_ENDED: usize = 32;
 const ANSWER: Duration = Duration::from_secs(15);
 
 impl Sessions {
-    /// Opens a session, or goes on with one that waits; returns when it is ready, needs something, is
-    /// closed, or the time is up. Cancel safe: an opened session stays open.
-    pub async fn connect(&self, request: ConnectRequest) -> Result<Connected, SessionsError> {
-        if request.password.is_some() && !self.config.allow_passwords {
-            return Err(SessionsError::PasswordNotAllowed);
+    /// Waits until an open session is ready, needs something, is closed, or the time is up. `asked` goes on
+    /// with one that waits for somebody: it is waited for what comes of it.
+    pub(crate) async fn proceed(
+        &self,
+        live: &Live,
+        password: Option<Secret>,
+        asked: bool,
+        until: Instant,
+    ) -> Result<SessionState, SessionsError> {
+        if let Some(password) = password {
+            return self.answer(live, Answer::Password(password), until).await;
         }
-        let start = Instant::now();
-        let (live, reused) = match &request.to {
-            ConnectTo::Session(id) => (self.find(Some(id))?, true),
-            to => {
-                let (connector, mut target) = self.resolve(to)?;
-                match self.reusable(&target.name, &request) {
-                    Some(live) => (live.in_use(), true),
-                    None => {
-                        if let Some(password) = &request.password {
-                            target.password = Some(password.clone());
-                        }
-                        (self.open(&*connector, target)?.in_use(), false)
-                    }
-                }
-            }
-        };
-        let answer = request.password.filter(|_| reused);
-        let state = match answer {
-            Some(password) => self.answer(&live, Answer::Password(password), start + request.wait).await?,
-            None => {
-                // Going on with a session that waits for somebody is to wait for what comes of it.
-                let seen = live.state();
-                if reused && matches!(request.to, ConnectTo::Session(_)) && !is_ready(&seen) {
-                    changed(&live, &seen, start + request.wait).await;
-                }
-                settled(&live, start + request.wait).await
-            }
-        };
-        Ok(Connected {
-            session: live.id.clone(),
-            target: live.origin.target.clone(),
-            state,
-            reused,
-            waited: start.elapsed(),
-        })
+        let seen = live.state();
+        if asked && !is_ready(&seen) {
+            changed(live, &seen, until).await;
+        }
+        Ok(settled(live, until).await)
     }
 
     /// Answers a session that asks for its second factor.
-    pub async fn authenticate(
+    pub(crate) async fn second_factor(
         &self,
-        session: Option<&SessionId>,
+        live: &Live,
         code: Secret,
-        wait: Duration,
-    ) -> Result<Connected, SessionsError> {
-        let start = Instant::now();
-        let live = self.find(session)?;
-        let state = self.answer(&live, Answer::SecondFactor(code), start + wait).await?;
-        Ok(Connected {
-            session: live.id.clone(),
-            target: live.origin.target.clone(),
-            state,
-            reused: true,
-            waited: start.elapsed(),
-        })
+        until: Instant,
+    ) -> Result<SessionState, SessionsError> {
+        self.answer(live, Answer::SecondFactor(code), until).await
     }
 
-    fn resolve(&self, to: &ConnectTo) -> Result<(Arc<dyn Connector>, Target), SessionsError> {
+    /// The machine that is meant, before anything is done about it; `None` for a name that is not known.
+    pub(crate) fn wanted(&self, to: &ConnectTo) -> Result<Option<Wanted>, SessionsError> {
         match to {
-            ConnectTo::Target(name) => self.book.by_name(name),
+            ConnectTo::Target(name) => self.book().by_name(name),
             ConnectTo::Address { .. } if !self.config.allow_addresses => {
                 Err(SessionsError::AddressNotAllowed)
             }
-            ConnectTo::Address { address, protocol } => self.book.by_address(address, protocol.as_deref()),
+            ConnectTo::Address { address, protocol } => {
+                self.book().by_address(address, protocol.as_deref()).map(Some)
+            }
             ConnectTo::Session(id) => Err(SessionsError::UnknownSession(id.clone())),
         }
     }
 
-    /// An open session to the same machine: any, or with a password at hand one that asks for it.
-    fn reusable(&self, target: &str, request: &ConnectRequest) -> Option<Arc<Live>> {
+    /// An open session to the same machine among those that `may_use` admits: any, or with a password at
+    /// hand one that asks for it.
+    pub(crate) fn reusable(
+        &self,
+        target: &str,
+        request: &ConnectRequest,
+        may_use: impl Fn(&Live) -> bool,
+    ) -> Option<Arc<Live>> {
         if request.another {
             return None;
         }
         let fits = |live: &Arc<Live>| {
             let asks = matches!(live.state(), SessionState::AwaitingPassword { .. });
-            live.origin.target == target && (request.password.is_none() || asks)
+            live.origin.target == target && (request.password.is_none() || asks) && may_use(live)
         };
         self.open_sessions().into_iter().find(fits)
     }
 
-    fn open(&self, connector: &dyn Connector, target: Target) -> Result<Arc<Live>, SessionsError> {
+    /// Opens a session, with the configured password unless another is given.
+    pub(crate) fn open(
+        &self,
+        wanted: Wanted,
+        password: Option<Secret>,
+        opener: &str,
+    ) -> Result<Arc<Live>, SessionsError> {
+        let own = password.is_some();
+        let Wanted { connector, mut target, .. } = wanted.unlock(&self.book())?;
+        target.password = password.or(target.password);
         let mut map = lock(&self.live);
         let open = map.values().filter(|live| live.open().is_ok()).count();
         if open >= self.config.limit {
@@ -152,10 +138,15 @@ impl Sessions {
             target: target.name.clone(),
             address: target.address.clone(),
             protocol: connector.protocol(),
+            tags: target.tags.clone(),
         };
         let session = connector.open(target)?;
         forget_oldest(&mut map);
         let live = Arc::new(Live::new(origin, session, &self.config, self.tasks.clone()));
+        live.join(opener);
+        if own {
+            live.own(opener);
+        }
         map.insert(live.id.clone(), Arc::clone(&live));
         drop(map);
         tracing::info!(session = live.id.short(), target = live.origin.target, "session opened");

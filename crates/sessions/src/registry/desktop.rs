@@ -6,7 +6,7 @@ use crate::gate::Pass;
 use crate::live::Live;
 use crate::settle::{self, Change, Effect, Seen};
 use crate::{
-    Act, Acted, Mapping, Screenshot, ScreenshotRequest, SessionId, SessionsError, Settle, Space, WaitOutcome,
+    Act, Acted, Mapping, Screenshot, ScreenshotRequest, SessionsError, Settle, Space, WaitOutcome,
     WaitRequest, screenshot,
 };
 use remote::{Desktop, DisplayId};
@@ -14,32 +14,25 @@ use tokio::time::Instant;
 
 impl Sessions {
     /// A picture of a display, or the word that nothing changed since the last one. Cancel safe.
-    pub async fn screenshot(
+    pub(crate) async fn screenshot(
         &self,
-        session: Option<&SessionId>,
+        live: &Live,
         request: &ScreenshotRequest,
-    ) -> Result<(SessionId, Screenshot), SessionsError> {
-        let live = self.find(session)?;
+    ) -> Result<Screenshot, SessionsError> {
         let display = live.display(live.desktop()?, request.display)?;
-        let picture = self.picture(&live, display, request).await?;
-        Ok((live.id.clone(), picture))
+        self.picture(live, display, request).await
     }
 
     /// Does one thing and looks what came of it. An error says that nothing was sent, or how much;
     /// inputs of unknown outcome are not sent again. Dropping the future stops before the next batch.
-    pub async fn act(
-        &self,
-        session: Option<&SessionId>,
-        act: Act,
-    ) -> Result<(SessionId, Acted), SessionsError> {
+    pub(crate) async fn act(&self, live: &Live, act: Act) -> Result<Acted, SessionsError> {
         let start = Instant::now();
-        let live = self.find(session)?;
         live.desktop()?;
-        let pass = live.gate.enter(&act.actor).await?;
+        let pass = live.gate.enter().await?;
         // Only now: it may have changed while others had their turn.
         let desktop = live.desktop()?;
         let display = live.display(desktop, act.display)?;
-        let mapping = mapping(&live, desktop, display, act.space, has_positions(&act.action)).await?;
+        let mapping = mapping(live, desktop, display, act.space, has_positions(&act.action)).await?;
         let typing = Typing { chunk: self.config.typing_chunk, longest: self.config.longest_text };
         let batches = action::plan(&act.action, display, &mapping, &typing)?;
         let inputs = batches.iter().map(|batch| batch.inputs.len()).sum();
@@ -53,43 +46,41 @@ impl Sessions {
         self.send(&pass, batches).await?;
         let effect = match act.settle {
             None => Effect::NotObserved,
-            Some(settle) => observe(&live, desktop, display, baseline, settle, &mapping).await,
+            Some(settle) => observe(live, desktop, display, baseline, settle, &mapping).await,
         };
         drop(pass);
-        let (picture, picture_error) = self.picture_after(&live, display, act.picture.as_ref()).await;
+        let (picture, picture_error) = self.picture_after(live, display, act.picture.as_ref()).await;
         let took = start.elapsed();
-        Ok((live.id.clone(), Acted { display, inputs, effect, picture, picture_error, took }))
+        Ok(Acted { display, inputs, effect, picture, picture_error, took })
     }
 
     /// Waits until the screen changes or rests. Cancel safe.
-    pub async fn wait_for(
+    pub(crate) async fn wait_for(
         &self,
-        session: Option<&SessionId>,
+        live: &Live,
         request: &WaitRequest,
-    ) -> Result<(SessionId, WaitOutcome), SessionsError> {
+    ) -> Result<WaitOutcome, SessionsError> {
         let start = Instant::now();
-        let live = self.find(session)?;
         let desktop = live.desktop()?;
         let display = live.display(desktop, request.display)?;
-        let mapping = mapping(&live, desktop, display, request.space, request.region.is_some()).await?;
+        let mapping = mapping(live, desktop, display, request.space, request.region.is_some()).await?;
         let region = request.region.map(|area| mapping.rect(area)).transpose()?;
-        let (met, changed) = match settle::wait(&live, desktop, display, request, region).await {
+        let (met, changed) = match settle::wait(live, desktop, display, request, region).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 live.open()?;
                 return Err(error.into());
             }
         };
-        let (picture, picture_error) = self.picture_after(&live, display, request.picture.as_ref()).await;
-        let outcome = WaitOutcome {
+        let (picture, picture_error) = self.picture_after(live, display, request.picture.as_ref()).await;
+        Ok(WaitOutcome {
             display,
             met,
             changed: changed.map(|bounds| mapping.seen_rect(bounds)),
             waited: start.elapsed(),
             picture,
             picture_error,
-        };
-        Ok((live.id.clone(), outcome))
+        })
     }
 
     async fn picture(

@@ -225,18 +225,18 @@ async fn disconnecting_tells_the_peer_and_doing_it_twice_is_no_error() {
     assert!(matches!(desk.peer().state_now(), SessionState::Closed(_)));
     assert_eq!(desk.sessions.disconnect(Some(&session)).await.unwrap(), session);
     assert_eq!(kind(desk.sessions.disconnect(None).await), "session_closed");
-    desk.sessions.shutdown().await;
+    desk.registry.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_registry_ends_its_tasks_and_lets_go_of_its_peers() {
-    let Desk { sessions, connector } = Desk::ready();
+    let Desk { registry, sessions, connector } = Desk::ready();
     sessions.connect(to("kiosk")).await.unwrap();
     sessions.screenshot(None, &Default::default()).await.unwrap();
     let peer = connector.opened().pop().unwrap();
     drop(connector);
     assert!(peer.holders() > 1);
-    drop(sessions);
+    drop((registry, sessions));
     eventually(|| peer.holders() == 1).await;
 }
 
@@ -252,7 +252,8 @@ async fn a_password_that_can_not_be_read_is_named_by_its_target() {
         vec![entry],
         Arc::new(FileSecrets::default()),
     );
-    let error = sessions.connect(to("kiosk")).await.unwrap_err();
+    let caller = Arc::new(Caller::local("test", CallerKind::Model));
+    let error = Arc::new(sessions).access(&caller).connect(to("kiosk")).await.unwrap_err();
     assert_eq!(error.kind(), "not_permitted");
     assert!(error.to_string().contains("kiosk"));
 }

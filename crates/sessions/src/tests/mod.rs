@@ -5,16 +5,19 @@ mod connecting;
 mod seeing;
 
 use crate::testing::{FakeConnector, FakePeer};
-use crate::{Act, Action, Actor, ConnectRequest, ConnectTo, Connected, FileSecrets, SecretRef, Sessions};
+use crate::{Access, Act, Action, ConnectRequest, ConnectTo, Connected, FileSecrets, SecretRef, Sessions};
 use crate::{SessionsConfig, SessionsError, Settle, Space, TargetEntry};
+use policy::{Caller, CallerKind};
 use remote::{Connector, Secret, SessionState, Size, Target};
 use std::sync::Arc;
 use std::time::Duration;
 
 const SCREEN: Size = Size::new(1280, 800);
 
+/// Sessions as a model with every right has them.
 struct Desk {
-    sessions: Sessions,
+    registry: Arc<Sessions>,
+    sessions: Access,
     connector: Arc<FakeConnector>,
 }
 
@@ -32,8 +35,9 @@ impl Desk {
             ..TargetEntry::default()
         };
         let targets = vec![entry("kiosk"), entry("office")];
-        let sessions = Sessions::new(config, connectors, targets, Arc::new(FileSecrets::default()));
-        Self { sessions, connector }
+        let registry = Arc::new(Sessions::new(config, connectors, targets, Arc::new(FileSecrets::default())));
+        let sessions = registry.access(&Arc::new(Caller::local("test", CallerKind::Model)));
+        Self { registry, sessions, connector }
     }
 
     fn ready() -> Self {
@@ -59,14 +63,7 @@ fn to(name: &str) -> ConnectRequest {
 }
 
 fn act(action: Action) -> Act {
-    Act {
-        action,
-        actor: Actor::new("test"),
-        display: None,
-        space: Space::Picture,
-        settle: Some(Settle::default()),
-        picture: None,
-    }
+    Act { action, display: None, space: Space::Picture, settle: Some(Settle::default()), picture: None }
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, SessionsError>) -> &'static str {

@@ -5,6 +5,7 @@ use super::{BENCH, failed};
 use crate::bench::compare::Figure;
 use crate::bench::{BenchError, Options, Row, median};
 use mcp::{CallOutcome, Gateway, GatewayConfig};
+use policy::CallerKind;
 use remote::{Connector, Frame, Size};
 use serde_json::{Value, json};
 use sessions::{FileSecrets, Sessions, SessionsConfig};
@@ -171,7 +172,8 @@ fn encode(format: Format, file: &[u8]) -> Result<Duration, BenchError> {
 
 /// Calls a tool, which must succeed.
 pub(super) async fn call(gateway: &Gateway, tool: &str, arguments: Value) -> Result<CallOutcome, BenchError> {
-    let outcome = gateway.call(tool, arguments).await.map_err(failed)?;
+    let caller = Arc::new(policy::Caller::local("bench", CallerKind::Script));
+    let outcome = gateway.call(&caller, tool, arguments).await.map_err(failed)?;
     if outcome.is_error {
         return Err(BenchError::WrongAnswer(outcome.structured.to_string()));
     }
