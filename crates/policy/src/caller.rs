@@ -15,6 +15,16 @@ pub enum CallerKind {
     Script,
 }
 
+impl CallerKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Person => "person",
+            Self::Script => "script",
+        }
+    }
+}
+
 /// What a credential allows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grant {

@@ -59,6 +59,18 @@ impl Class {
     }
 }
 
+impl Serialize for Class {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Class {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -197,6 +209,15 @@ mod tests {
         assert_eq!("".parse(), Ok(Classes::NONE));
         assert_eq!(Classes::ALL.iter().count(), 10);
         assert!("observe root".parse::<Classes>().unwrap_err().to_string().contains("\"root\""));
+    }
+
+    #[test]
+    fn a_class_is_written_by_its_name() {
+        for class in Class::ALL {
+            let written = serde_json::to_string(&class).unwrap();
+            assert_eq!(written, format!("\"{}\"", class.name()));
+            assert_eq!(serde_json::from_str::<Class>(&written).unwrap(), class);
+        }
     }
 
     #[test]

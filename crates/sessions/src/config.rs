@@ -54,6 +54,9 @@ pub struct SessionsConfig {
     pub longest_text: usize,
     /// How long the network may take to accept inputs before their outcome counts as unknown.
     pub input_deadline: Duration,
+    /// Whether pictures and states are given out while the audit log can not be written. Nothing that
+    /// changes something is done then, whatever this says.
+    pub look_without_audit: bool,
 }
 
 impl Default for SessionsConfig {
@@ -71,6 +74,7 @@ impl Default for SessionsConfig {
             typing_pause: Duration::from_millis(12),
             longest_text: 20_000,
             input_deadline: Duration::from_secs(10),
+            look_without_audit: true,
         }
     }
 }

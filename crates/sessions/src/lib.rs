@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod action;
+pub mod audit;
 pub mod config;
 pub mod coordinates;
 pub mod error;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use access::Access;
 pub use action::{Act, Acted, Action};
+pub use audit::{AuditDecision, AuditEntry, AuditError, AuditLog, AuditPhase, JsonLines, MemoryAudit};
 pub use config::{SessionsConfig, Settle};
 pub use coordinates::{Area, Mapping, Space, Spot};
 pub use error::SessionsError;
