@@ -1,5 +1,6 @@
 //! What to try next, for every error code.
 
+use policy::Refusal;
 use remote::SessionState;
 use sessions::SessionsError;
 
@@ -10,7 +11,14 @@ pub(crate) fn for_code(code: &str) -> &'static str {
             "call connect with this session and a password, or ask the operator to configure one"
         }
         "not_permitted" => "this is refused by configuration or by the peer; ask the operator",
-        "needs_approval" => "a person has to agree: repeat exactly this call after they did",
+        "needs_approval" => {
+            "tell your user what you want to do and that they are asked to agree; repeat exactly this call \
+             after they did"
+        }
+        "human_in_control" => {
+            "do nothing and tell your user; session_status says when control was given back, then look with \
+             screenshot before you go on: the screen is another"
+        }
         "unknown_target" => "call target_list for the configured names, or check the id",
         "unreachable" => "check that the machine is on and online, then call connect again",
         "wrong_password" => "call connect with this session and the right password; do not guess",
@@ -70,6 +78,29 @@ pub(crate) fn for_error(error: &SessionsError) -> Option<String> {
         }
         SessionsError::ControlCharacter(_) => "leave it out of the text and use press_key for keys",
         SessionsError::TextTooLong { .. } => "type it in parts",
+        SessionsError::NotPermitted(Refusal::Class { .. } | Refusal::Machine { .. }) => {
+            "this credential does not reach that far; do without it, or ask the operator for another one"
+        }
+        SessionsError::NotPermitted(Refusal::Mode { .. }) => {
+            "only a person can raise the mode; tell your user what you would do"
+        }
+        SessionsError::NotPermitted(Refusal::Rule { .. }) => {
+            "leave it; only the operator can change the rule"
+        }
+        SessionsError::ApprovalRefused { .. } => "leave it, and ask your user how to go on",
+        SessionsError::TooManyApprovals { .. } => "wait until a person answered what is asked already",
+        SessionsError::Stopped { .. } => {
+            "stop working and ask your user: only a person can let this credential go on"
+        }
+        SessionsError::Cancelled { .. } => {
+            "stop working and ask your user; a part of it may have happened, so look before you ever repeat it"
+        }
+        SessionsError::ControlChanged => {
+            "nothing of it was done: look with screenshot, the screen is another, then decide anew"
+        }
+        SessionsError::NotAudited(_) => {
+            "nothing was done; ask the operator to make room for the audit log. Looking may still work"
+        }
         SessionsError::PasswordNotAllowed => "leave the password out and ask the operator to configure one",
         SessionsError::TooManySessions { .. } => "disconnect a session that is not needed",
         _ => return None,

@@ -6,7 +6,7 @@ use crate::{Toolset, UnknownToolset, tools};
 use policy::Caller;
 use rmcp::model::Tool;
 use serde_json::Value;
-use sessions::{Sessions, SessionsError};
+use sessions::Sessions;
 use std::sync::Arc;
 
 /// What a gateway offers.
@@ -67,10 +67,10 @@ impl Gateway {
             let known = self.tools(caller).map(|tool| tool.name.to_string()).collect();
             return Err(CallError::UnknownTool { name: tool.chars().take(80).collect(), known });
         };
-        let access = self.sessions.access(caller);
+        let access = self.sessions.access(caller).named(entry.tool.name.clone());
         let refused = |failure| Ok(CallOutcome::of::<()>(Err(failure)));
-        if let Err(refusal) = access.granted(entry.class) {
-            return refused(SessionsError::NotPermitted(refusal).into());
+        if let Err(error) = access.require(entry.class) {
+            return refused(error.into());
         }
         let arguments = match arguments {
             Value::Object(arguments) => arguments,

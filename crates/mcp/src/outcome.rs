@@ -42,6 +42,9 @@ pub struct Failure {
     /// The session concerned, where it stays open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// What a person is asked; the same call goes ahead when they agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// Where that session stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'static str>,
@@ -55,7 +58,7 @@ impl Failure {
 
     pub(crate) fn new(code: &'static str, message: String) -> Self {
         let try_next = advice::for_code(code).to_owned();
-        Self { code, message, try_next, session: None, state: None }
+        Self { code, message, try_next, session: None, approval: None, state: None }
     }
 
     /// A session that is not ready.
@@ -66,6 +69,7 @@ impl Failure {
             message: sessions::error::describe(state),
             try_next: advice::for_state(state),
             session: (!closed).then(|| session.to_string()),
+            approval: None,
             state: Some(state.name()),
         }
     }
@@ -79,6 +83,9 @@ impl From<SessionsError> for Failure {
                 let mut failure = Self::new(error.kind(), error.to_string());
                 if let Some(advice) = advice::for_error(&error) {
                     failure.try_next = advice;
+                }
+                if let SessionsError::NeedsApproval { id, .. } = &error {
+                    failure.approval = Some(id.clone());
                 }
                 failure
             }

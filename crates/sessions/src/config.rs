@@ -1,5 +1,6 @@
 //! What the registry is told once.
 
+use crate::approvals::ApprovalTimes;
 use framebuffer::Budget;
 use std::time::Duration;
 
@@ -57,6 +58,11 @@ pub struct SessionsConfig {
     /// Whether pictures and states are given out while the audit log can not be written. Nothing that
     /// changes something is done then, whatever this says.
     pub look_without_audit: bool,
+    /// Whether models and scripts get pictures while a person is in control, who may be typing a password.
+    pub look_while_taken: bool,
+    /// How long a person keeps control of a desktop without a sign of life.
+    pub lease: Duration,
+    pub approvals: ApprovalTimes,
 }
 
 impl Default for SessionsConfig {
@@ -75,6 +81,9 @@ impl Default for SessionsConfig {
             longest_text: 20_000,
             input_deadline: Duration::from_secs(10),
             look_without_audit: true,
+            look_while_taken: false,
+            lease: Duration::from_secs(30),
+            approvals: ApprovalTimes::default(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Why a call on a session failed.
 
+use crate::audit::AuditError;
 use crate::{SecretError, SessionId};
 use framebuffer::PictureError;
-use policy::Refusal;
+use policy::{Mode, Refusal};
 use remote::{DisplayId, RemoteError, SessionState, Size};
 use std::time::Duration;
 
@@ -24,8 +25,38 @@ pub enum SessionsError {
     TooManySessions { limit: usize },
     #[error(transparent)]
     NotPermitted(Refusal),
-    #[error("a person has to agree first: {reason}")]
-    NeedsApproval { reason: String },
+    #[error("a person has to agree first{}; they are asked as {id}, for {} s yet", because(.reason), .left.as_secs())]
+    NeedsApproval { id: String, reason: String, left: Duration },
+    #[error("{by} did not agree")]
+    ApprovalRefused { by: String },
+    #[error("{limit} calls of this credential wait for a person already")]
+    TooManyApprovals { limit: usize },
+    /// Nothing was done, or nothing more.
+    #[error("{who} has been in control of the desktop for {} s", .since.as_secs())]
+    HumanInControl { who: String, since: Duration },
+    #[error("a person was in control of the desktop meanwhile")]
+    ControlChanged,
+    #[error("{by} stopped this credential {} s ago", .since.as_secs())]
+    Stopped { by: String, since: Duration },
+    #[error("{by} stopped it")]
+    Cancelled { by: String },
+    #[error("nobody is in control of the desktop: take over first")]
+    NotInControl,
+    #[error("only a person can do that")]
+    PersonsOnly,
+    #[error("the mode is {now}; a call can only lower it, not make it {asked}")]
+    ModeNotRaised { now: Mode, asked: Mode },
+    #[error("there is no approval {0} to be answered here")]
+    UnknownApproval(String),
+    #[error("the credential {0} was not stopped")]
+    NotStopped(String),
+    #[error("{limit} desktops are in somebody's hands, which is the limit")]
+    TooManyLeases { limit: usize },
+    #[error("{limit} credentials are stopped, which is the limit")]
+    TooManyStops { limit: usize },
+    /// Nothing was done: it would not be on record.
+    #[error("it can not be recorded: {0}")]
+    NotAudited(AuditError),
     #[error("no session {0} is open")]
     UnknownSession(SessionId),
     #[error("session {id} is closed: {reason}")]
@@ -62,7 +93,7 @@ pub enum SessionsError {
     Invalid(String),
     /// Some of the text was typed for certain; it is not typed again.
     #[error("{typed} of {total} characters were typed, then: {source}")]
-    TypingStopped { typed: usize, total: usize, source: RemoteError },
+    TypingStopped { typed: usize, total: usize, source: Box<SessionsError> },
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
@@ -75,9 +106,19 @@ impl SessionsError {
             Self::AddressNotAllowed
             | Self::PasswordNotAllowed
             | Self::NotPermitted(_)
+            | Self::ApprovalRefused { .. }
+            | Self::NotInControl
+            | Self::PersonsOnly
+            | Self::ModeNotRaised { .. }
+            | Self::NotAudited(_)
             | Self::Secret { .. } => "not_permitted",
             Self::NeedsApproval { .. } => "needs_approval",
-            Self::TooManySessions { .. } => "rate_limited",
+            Self::HumanInControl { .. } | Self::ControlChanged | Self::Stopped { .. } => "human_in_control",
+            Self::Cancelled { .. } => "cancelled",
+            Self::TooManySessions { .. }
+            | Self::TooManyApprovals { .. }
+            | Self::TooManyLeases { .. }
+            | Self::TooManyStops { .. } => "rate_limited",
             Self::UnknownSession(_) | Self::NoneOpen => "session_closed",
             Self::Closed { cause, .. } => cause.as_ref().map_or("session_closed", RemoteError::kind),
             Self::NotReady { state, .. } => state_kind(state),
@@ -90,6 +131,8 @@ impl SessionsError {
             Self::NoConnector { .. }
             | Self::SeveralOpen { .. }
             | Self::NotAsked { .. }
+            | Self::UnknownApproval(_)
+            | Self::NotStopped(_)
             | Self::NoSuchDisplay { .. }
             | Self::UnknownKey { .. }
             | Self::UnknownModifier { .. }
@@ -140,6 +183,10 @@ pub fn describe(state: &SessionState) -> String {
         }
         SessionState::Closed(error) => error.to_string(),
     }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 /// What an error lists at most.

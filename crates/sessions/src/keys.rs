@@ -15,6 +15,22 @@ pub struct Chord {
     pub key: Key,
 }
 
+/// Its modifiers and its key, joined by `+`.
+impl std::fmt::Display for Chord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for held in &self.held {
+            write!(f, "{held:?}+")?;
+        }
+        if self.alt_gr {
+            f.write_str("AltGr+")?;
+        }
+        match &self.key {
+            Key::Character(c) => write!(f, "{c}"),
+            Key::Named(named) => write!(f, "{named:?}"),
+        }
+    }
+}
+
 impl Chord {
     /// Reads one key, or modifiers and a key joined by `+`. A single character is itself; with Control,
     /// Alt or Meta held its case does not matter, because shortcuts are named by the key.
@@ -45,6 +61,13 @@ impl Chord {
         }
         self.normalise();
         Ok(())
+    }
+
+    /// Whether it types a character, rather than doing something.
+    pub fn is_text(&self) -> bool {
+        let digit = matches!(self.key, Key::Named(NamedKey::Numpad(_)));
+        (digit || matches!(self.key, Key::Character(_)))
+            && self.held.iter().all(|held| *held == Modifier::Shift)
     }
 
     /// The inputs that press it `repeat` times.

@@ -10,19 +10,24 @@
 
 pub mod access;
 pub mod action;
+pub mod approvals;
 pub mod audit;
 pub mod config;
 pub mod coordinates;
 pub mod error;
+pub mod events;
 mod gate;
 pub mod id;
 pub mod keys;
+pub mod lease;
 mod live;
 mod lossless;
+mod modes;
 pub mod registry;
 pub mod screenshot;
 pub mod secrets;
 pub mod settle;
+pub mod stops;
 pub mod targets;
 pub mod text;
 mod view;
@@ -34,14 +39,20 @@ mod tests;
 
 pub use access::Access;
 pub use action::{Act, Acted, Action};
-pub use audit::{AuditDecision, AuditEntry, AuditError, AuditLog, AuditPhase, JsonLines, MemoryAudit};
+pub use approvals::{Answer, Approval, ApprovalTimes};
+pub use audit::{
+    AuditCounters, AuditDecision, AuditEntry, AuditError, AuditLog, AuditPhase, JsonLines, MemoryAudit,
+};
 pub use config::{SessionsConfig, Settle};
 pub use coordinates::{Area, Mapping, Space, Spot};
 pub use error::SessionsError;
+pub use events::{Event, Events, Happening, Told};
 pub use id::SessionId;
 pub use keys::Chord;
+pub use lease::{Control, LeaseEnd};
 pub use registry::{ConnectRequest, ConnectTo, Connected, SessionStatus, SessionSummary, Sessions};
 pub use screenshot::{Screenshot, ScreenshotRequest};
 pub use secrets::{FileSecrets, SecretError, SecretRef, SecretSource};
 pub use settle::{Change, Effect, WaitFor, WaitOutcome, WaitRequest};
+pub use stops::Stop;
 pub use targets::{TargetEntry, TargetSummary};

@@ -1,14 +1,15 @@
 //! One session and what is kept beside it.
 
+use crate::audit::AuditEntry;
 use crate::gate::{Gate, Tasks};
 use crate::view::View;
 use crate::{SessionId, SessionsConfig, SessionsError};
-use policy::{Decision, Machine};
+use policy::{Caller, CallerKind};
 use remote::{Desktop, DisplayId, RemoteError, Session, SessionState, Size};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,24 +23,26 @@ pub(crate) struct Ended {
 }
 
 /// Where a session came from.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// Counts the sessions of a gateway.
     pub(crate) number: u64,
     pub(crate) target: String,
     pub(crate) address: String,
     pub(crate) protocol: &'static str,
-    pub(crate) tags: Vec<String>,
+    pub(crate) tags: Arc<[String]>,
 }
 
 pub(crate) struct Live {
     pub(crate) id: SessionId,
-    pub(crate) origin: Origin,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) opened: Instant,
     pub(crate) session: Arc<dyn Session>,
     pub(crate) gate: Gate,
+    /// Counts the leases of the desktop that made what others had asked for void.
+    pub(crate) epoch: watch::Sender<u64>,
+    trail: Mutex<VecDeque<AuditEntry>>,
     views: Mutex<HashMap<DisplayId, Arc<AsyncMutex<View>>>>,
-    last_display: Mutex<Option<DisplayId>>,
     usage: Mutex<Usage>,
     audience: Mutex<Audience>,
     ended: OnceLock<Ended>,
@@ -49,14 +52,53 @@ pub(crate) struct Live {
 
 /// Credentials of one session that are remembered; the latest stay.
 const MOST_MEMBERS: usize = 32;
+/// Steps of one session that are remembered.
+const LONGEST_TRAIL: usize = 200;
 
 /// Whose session it is.
 #[derive(Debug, Default)]
 struct Audience {
-    /// Who opened it or connected to it, the latest last.
-    members: VecDeque<String>,
+    /// Who used it, the latest last.
+    members: VecDeque<Member>,
     /// Whose password opened it, where it was not the configured one: it is nobody else's.
     owner: Option<String>,
+}
+
+#[derive(Debug)]
+struct Member {
+    credential: String,
+    /// He opened the session, or connected to it.
+    joined: bool,
+    person: bool,
+    display: Option<DisplayId>,
+}
+
+impl Audience {
+    fn member(&mut self, caller: &Caller) -> &mut Member {
+        let known = self.members.iter().position(|member| member.credential == caller.credential);
+        let member = known.and_then(|place| self.members.remove(place)).unwrap_or_else(|| Member {
+            credential: caller.credential.clone(),
+            joined: false,
+            person: caller.kind == CallerKind::Person,
+            display: None,
+        });
+        if self.members.len() >= MOST_MEMBERS {
+            self.members.pop_front();
+        }
+        self.members.push_back(member);
+        let last = self.members.len() - 1;
+        &mut self.members[last]
+    }
+
+    fn looked_at(&self, who: &str) -> Option<DisplayId> {
+        self.members.iter().find(|member| member.credential == who).and_then(|member| member.display)
+    }
+
+    fn look_at(&mut self, who: &str, display: DisplayId) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.credential == who) {
+            member.display = Some(display);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,28 +117,36 @@ impl Live {
         let now = Instant::now();
         Self {
             id: SessionId::random(),
-            origin,
+            origin: Arc::new(origin),
             opened: now,
+            epoch: watch::Sender::new(0),
             gate: Gate::new(Arc::clone(&session), tasks, config.input_deadline),
             session,
             views: Mutex::default(),
-            last_display: Mutex::default(),
             usage: Mutex::new(Usage { calls: 0, last: now }),
             audience: Mutex::default(),
+            trail: Mutex::default(),
             ended: OnceLock::new(),
             over: CancellationToken::new(),
             first_picture: config.first_picture,
         }
     }
 
-    /// Notes that this credential opened the session or connected to it.
-    pub(crate) fn join(&self, credential: &str) {
-        let mut audience = lock(&self.audience);
-        audience.members.retain(|member| member != credential);
-        audience.members.push_back(credential.to_owned());
-        if audience.members.len() > MOST_MEMBERS {
-            audience.members.pop_front();
-        }
+    /// Notes that the caller opened the session or connected to it.
+    pub(crate) fn join(&self, caller: &Caller) {
+        lock(&self.audience).member(caller).joined = true;
+    }
+
+    /// Notes that the caller uses the session.
+    pub(crate) fn used_by(&self, caller: &Caller) {
+        lock(&self.audience).member(caller);
+    }
+
+    /// The credentials, other than persons', that used it.
+    pub(crate) fn users(&self) -> Vec<String> {
+        let audience = lock(&self.audience);
+        let users = audience.members.iter().filter(|member| !member.person);
+        users.map(|member| member.credential.clone()).collect()
     }
 
     /// Notes that the session exists by a password that this credential gave.
@@ -105,23 +155,12 @@ impl Live {
     }
 
     pub(crate) fn has_member(&self, credential: &str) -> bool {
-        lock(&self.audience).members.iter().any(|member| member == credential)
+        lock(&self.audience).members.iter().any(|member| member.joined && member.credential == credential)
     }
 
-    /// Whether it exists by another's password.
-    pub(crate) fn is_owned_by_another(&self, credential: &str) -> bool {
-        lock(&self.audience).owner.as_ref().is_some_and(|owner| owner != credential)
-    }
-
-    /// What a policy says of `class` on the machine. Its system is what the peer says it is.
-    pub(crate) fn decide(&self, decide: impl FnOnce(&Machine<'_>) -> Decision) -> Decision {
-        let os = system(&self.session.peer().platform);
-        decide(&Machine {
-            id: &self.origin.target,
-            tags: &self.origin.tags,
-            os: os.as_deref(),
-            online: Some(self.ended().is_none()),
-        })
+    /// Whose password it exists by.
+    pub(crate) fn owner(&self) -> Option<String> {
+        lock(&self.audience).owner.clone()
     }
 
     /// Marks the session as used until the guard goes; a session in use is not idle.
@@ -180,11 +219,12 @@ impl Live {
         self.session.desktop().ok_or(SessionsError::NoScreen)
     }
 
-    /// The display asked for; else the one last pictured, the primary one, the first.
+    /// The display asked for; else the one last pictured for `who`, the primary one, the first.
     pub(crate) fn display(
         &self,
         desktop: &dyn Desktop,
         wanted: Option<DisplayId>,
+        who: &str,
     ) -> Result<DisplayId, SessionsError> {
         let displays = desktop.displays();
         let Some(first) = displays.first() else { return Err(RemoteError::NoDisplay.into()) };
@@ -196,13 +236,35 @@ impl Live {
             }
             return Ok(display);
         }
-        let last = lock(&self.last_display).filter(|display| has(*display));
+        let last = lock(&self.audience).looked_at(who).filter(|display| has(*display));
         let primary = || displays.iter().find(|display| display.primary).unwrap_or(first).id;
         Ok(last.unwrap_or_else(primary))
     }
 
-    pub(crate) fn pictured(&self, display: DisplayId) {
-        *lock(&self.last_display) = Some(display);
+    pub(crate) fn pictured(&self, display: DisplayId, who: &str) {
+        lock(&self.audience).look_at(who, display);
+    }
+
+    /// The number of the newest picture of that display, or of the one that `who` means.
+    pub(crate) fn newest(&self, display: Option<DisplayId>, who: &str) -> Option<u64> {
+        let desktop = self.session.desktop()?;
+        let display = self.display(desktop, display, who).ok()?;
+        desktop.latest(display).map(|latest| latest.sequence)
+    }
+
+    /// Adds a step to those that are shown beside the picture.
+    pub(crate) fn remember(&self, entry: &AuditEntry) {
+        let mut trail = lock(&self.trail);
+        trail.retain(|known| known.step != entry.step);
+        trail.push_back(entry.clone());
+        if trail.len() > LONGEST_TRAIL {
+            trail.pop_front();
+        }
+    }
+
+    /// The latest steps, each as it stands now, the oldest first.
+    pub(crate) fn trail(&self) -> Vec<AuditEntry> {
+        lock(&self.trail).iter().cloned().collect()
     }
 
     pub(crate) fn view(&self, display: DisplayId) -> Arc<AsyncMutex<View>> {
@@ -239,7 +301,7 @@ impl Live {
 }
 
 /// The selector's word for a system, from the words of a peer.
-fn system(platform: &str) -> Option<String> {
+pub(crate) fn system(platform: &str) -> Option<String> {
     let word = platform.to_lowercase().replace(' ', "");
     (!word.is_empty()).then_some(word)
 }

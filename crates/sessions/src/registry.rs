@@ -6,8 +6,14 @@ mod desktop;
 pub use connect::{ConnectRequest, ConnectTo, Connected};
 
 use crate::access::Access;
+use crate::approvals::Approvals;
+use crate::audit::{AuditCounters, AuditError, AuditLog, Journal, MemoryAudit};
+use crate::events::Feed;
 use crate::gate::Tasks;
+use crate::lease::{Control, Fence, Leases};
 use crate::live::{Live, lock};
+use crate::modes::Modes;
+use crate::stops::Stops;
 use crate::targets::Book;
 use crate::{SecretSource, SessionId, SessionsConfig, TargetEntry};
 use policy::{Caller, Policy};
@@ -25,6 +31,12 @@ pub struct Sessions {
     config: SessionsConfig,
     book: Mutex<Arc<Book>>,
     policy: Mutex<Arc<Policy>>,
+    leases: Arc<Leases>,
+    stops: Arc<Stops>,
+    approvals: Arc<Approvals>,
+    modes: Modes,
+    feed: Feed,
+    journal: Journal,
     live: LiveMap,
     tasks: Tasks,
 }
@@ -55,6 +67,8 @@ pub struct SessionStatus {
     pub displays: Vec<Display>,
     /// The pointer in native pixels of its display.
     pub cursor: Option<(DisplayId, Point)>,
+    /// The person in control of the desktop.
+    pub control: Option<Control>,
 }
 
 impl Sessions {
@@ -66,7 +80,26 @@ impl Sessions {
         secrets: Arc<dyn SecretSource>,
     ) -> Self {
         let book = Mutex::new(Arc::new(Book { connectors, entries: targets, secrets }));
-        Self { config, book, policy: Mutex::default(), live: LiveMap::default(), tasks: Tasks::default() }
+        Self {
+            book,
+            policy: Mutex::default(),
+            leases: Arc::default(),
+            stops: Arc::default(),
+            approvals: Arc::new(Approvals::new(config.approvals)),
+            modes: Modes::default(),
+            feed: Feed::new(),
+            journal: journal(Arc::new(MemoryAudit::default())),
+            live: LiveMap::default(),
+            tasks: Tasks::default(),
+            config,
+        }
+    }
+
+    /// With a record that is kept, in place of one that ends with the process.
+    #[must_use]
+    pub fn with_audit(mut self, log: Arc<dyn AuditLog>) -> Self {
+        self.journal = journal(log);
+        self
     }
 
     /// With the operator's rules in place of [`Policy::default`].
@@ -106,6 +139,48 @@ impl Sessions {
         states
     }
 
+    /// What became of the entries of the audit log.
+    pub fn audit_counters(&self) -> &AuditCounters {
+        self.journal.counters()
+    }
+
+    /// Why the audit log can not be written, as far as the last attempt told.
+    pub fn audit_failure(&self) -> Option<AuditError> {
+        self.journal.failure()
+    }
+
+    pub(crate) fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    pub(crate) fn stops(&self) -> &Arc<Stops> {
+        &self.stops
+    }
+
+    pub(crate) fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    pub(crate) fn modes(&self) -> &Modes {
+        &self.modes
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) fn fence(&self, caller: &Arc<Caller>, live: &Arc<Live>) -> Fence {
+        Fence::new(&self.leases, &self.stops, caller, live)
+    }
+
     pub(crate) fn book(&self) -> Arc<Book> {
         Arc::clone(&lock(&self.book))
     }
@@ -140,6 +215,7 @@ impl Sessions {
         while closing.join_next().await.is_some() {}
         self.tasks.stop();
         self.tasks.ended().await;
+        self.journal.flush().await;
     }
 
     pub(crate) fn known(&self, id: &SessionId) -> Option<Arc<Live>> {
@@ -161,6 +237,13 @@ impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions").field("live", &lock(&self.live).len()).finish_non_exhaustive()
     }
+}
+
+/// A way into the log. Its task ends by itself when the last way in goes, so that nothing is left unwritten.
+fn journal(log: Arc<dyn AuditLog>) -> Journal {
+    let (journal, writing) = Journal::new(log);
+    drop(tokio::spawn(writing));
+    journal
 }
 
 impl SessionSummary {
@@ -187,6 +270,7 @@ impl SessionStatus {
             denied: live.session.permissions().denied,
             displays: desktop.map(remote::Desktop::displays).unwrap_or_default(),
             cursor: desktop.and_then(|desktop| desktop.cursor().position),
+            control: None,
         }
     }
 }

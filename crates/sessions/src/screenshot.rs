@@ -90,6 +90,7 @@ pub(crate) async fn take(
     live: &Live,
     desktop: &dyn Desktop,
     display: DisplayId,
+    who: &str,
     request: &ScreenshotRequest,
     ceiling: Budget,
 ) -> Result<Screenshot, SessionsError> {
@@ -108,13 +109,14 @@ pub(crate) async fn take(
     let region = match request.region {
         None => None,
         Some(area) => {
-            if let Some(then) = view.stale(native).filter(|_| request.space == Space::Picture) {
+            if let Some(then) = view.stale(who, native).filter(|_| request.space == Space::Picture) {
                 return Err(SessionsError::StaleFrame { then, now: native });
             }
-            Some(Mapping::new(request.space, view.space(native), native).rect(area)?)
+            Some(Mapping::new(request.space, view.space(who, native), native).rect(area)?)
         }
     };
-    let same_as = view.same_as_shown(request, region).map(|shown| shown.sequence).filter(|_| !request.force);
+    let same_as =
+        view.same_as_shown(who, request, region).map(|shown| shown.sequence).filter(|_| !request.force);
     let picture = if same_as.is_some() {
         None
     } else {
@@ -137,10 +139,10 @@ pub(crate) async fn take(
             .map_err(|_| SessionsError::Picture(PictureError::Encoding("the encoder failed".to_owned())))?;
         view = kept;
         let picture = picture?;
-        view.show(request, info.sequence, picture.size, native);
+        view.show(who, request, info.sequence, picture.size, native);
         Some(picture)
     };
-    let space = view.space(native);
+    let space = view.space(who, native);
     let mapping = Mapping::new(request.space, space, native);
     let cursor = desktop.cursor().position.filter(|(on, _)| *on == display);
     Ok(Screenshot {

@@ -101,6 +101,7 @@ pub(crate) async fn wait(
     live: &Live,
     desktop: &dyn Desktop,
     display: DisplayId,
+    who: &str,
     request: &WaitRequest,
     region: Option<Rect>,
 ) -> Result<(bool, Option<Rect>), RemoteError> {
@@ -108,7 +109,7 @@ pub(crate) async fn wait(
     let (baseline, mut still_since) = {
         let view = live.view(display);
         let mut view = view.lock().await;
-        let had = view.shown().map(|shown| shown.sequence);
+        let had = view.shown(who).map(|shown| shown.sequence);
         view.pull(desktop, display).await?;
         let at = view.kept().map_or_else(Instant::now, |kept| Instant::from_std(kept.at));
         let from = match request.what {

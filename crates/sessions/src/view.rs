@@ -8,6 +8,8 @@ use std::time::Instant;
 
 /// Changes remembered one by one; older ones are merged, which can only make them look larger.
 const REMEMBERED: usize = 64;
+/// Credentials whose last picture is remembered.
+const MOST_SEEING: usize = 32;
 
 /// A change that came with a picture.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,14 @@ pub(crate) struct View {
     pub(crate) framebuffer: Framebuffer,
     kept: Option<FrameInfo>,
     changes: VecDeque<Change>,
+    /// What was given out to whom, the latest last.
+    given: VecDeque<Given>,
+}
+
+/// What one credential saw of a display.
+#[derive(Debug, Default)]
+struct Given {
+    to: String,
     /// Size of the whole picture last given out and of the display then: the space of positions.
     space: Option<(Size, Size)>,
     shown: Option<Shown>,
@@ -91,32 +101,57 @@ impl View {
         found
     }
 
-    /// The size of the whole picture last given out, or of the display where none was.
-    pub(crate) fn space(&self, native: Size) -> Size {
-        self.space.map_or(native, |(picture, _)| picture)
+    fn given(&self, who: &str) -> Option<&Given> {
+        self.given.iter().find(|given| given.to == who)
     }
 
-    /// The size that the display had when a whole picture was last given out, if it is another now.
-    pub(crate) fn stale(&self, native: Size) -> Option<Size> {
-        self.space.map(|(_, then)| then).filter(|then| *then != native)
+    /// The size of the whole picture that `who` got last, or of the display where none was.
+    pub(crate) fn space(&self, who: &str, native: Size) -> Size {
+        self.given(who).and_then(|given| given.space).map_or(native, |(picture, _)| picture)
     }
 
-    /// The picture last given out, if this wish would give the same again.
-    pub(crate) fn same_as_shown(&self, request: &ScreenshotRequest, region: Option<Rect>) -> Option<&Shown> {
-        let shown = self.shown.as_ref()?;
+    /// The size that the display had when `who` got a whole picture last, if it is another now.
+    pub(crate) fn stale(&self, who: &str, native: Size) -> Option<Size> {
+        let (_, then) = self.given(who)?.space?;
+        (then != native).then_some(then)
+    }
+
+    /// The picture that `who` got last, if this wish would give the same again.
+    pub(crate) fn same_as_shown(
+        &self,
+        who: &str,
+        request: &ScreenshotRequest,
+        region: Option<Rect>,
+    ) -> Option<&Shown> {
+        let shown = self.shown(who)?;
         (shown.request.looks_like(request) && self.changed_since(shown.sequence, region).is_none())
             .then_some(shown)
     }
 
-    pub(crate) fn shown(&self) -> Option<&Shown> {
-        self.shown.as_ref()
+    pub(crate) fn shown(&self, who: &str) -> Option<&Shown> {
+        self.given(who)?.shown.as_ref()
     }
 
     /// Notes that a picture was given out; a whole one makes the space of positions.
-    pub(crate) fn show(&mut self, request: &ScreenshotRequest, sequence: u64, picture: Size, native: Size) {
-        self.shown = Some(Shown { sequence, request: request.clone() });
+    pub(crate) fn show(
+        &mut self,
+        who: &str,
+        request: &ScreenshotRequest,
+        sequence: u64,
+        picture: Size,
+        native: Size,
+    ) {
+        let known = self.given.iter().position(|given| given.to == who);
+        let mut given = known
+            .and_then(|place| self.given.remove(place))
+            .unwrap_or_else(|| Given { to: who.to_owned(), ..Given::default() });
+        given.shown = Some(Shown { sequence, request: request.clone() });
         if request.region.is_none() {
-            self.space = Some((picture, native));
+            given.space = Some((picture, native));
         }
+        if self.given.len() >= MOST_SEEING {
+            self.given.pop_front();
+        }
+        self.given.push_back(given);
     }
 }

@@ -172,14 +172,13 @@ async fn connect(context: CallContext, arguments: ConnectArguments) -> Result<Re
     if !connected.is_ready() {
         return Err(Failure::not_ready(&connected.session, &connected.state));
     }
-    let displays = context.access.status(Some(&connected.session))?.displays;
     let result = ConnectResult {
         session: connected.session.to_string(),
         target: connected.target,
         state: connected.state.name(),
         reused: connected.reused,
         waited_ms: milliseconds(connected.waited),
-        displays: displays.iter().map(DisplayFacts::of).collect(),
+        displays: connected.displays.iter().map(DisplayFacts::of).collect(),
     };
     Ok(result.into())
 }
@@ -288,6 +287,15 @@ struct StatusResult {
     cursor: Option<CursorFacts>,
     /// What the peer has switched off.
     denied: Vec<&'static str>,
+    /// The person who is in control of the desktop; nobody else can act meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    human_in_control: Option<ControlFacts>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ControlFacts {
+    who: String,
+    for_ms: u64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -353,8 +361,7 @@ async fn session_status(
     context: CallContext,
     arguments: SessionArgument,
 ) -> Result<Reply<StatusResult>, Failure> {
-    std::future::ready(()).await;
-    let status = context.access.status(session(arguments.session.as_ref()).as_ref())?;
+    let status = context.access.status(session(arguments.session.as_ref()).as_ref()).await?;
     let state = &status.summary.state;
     let ready = sessions::error::state_kind(state) == "ready";
     let result = StatusResult {
@@ -365,6 +372,9 @@ async fn session_status(
         displays: status.displays.iter().map(DisplayFacts::of).collect(),
         cursor: status.cursor.map(|(display, at)| CursorFacts { display: display.0, x: at.x, y: at.y }),
         denied: status.denied.into_iter().map(permission_name).collect(),
+        human_in_control: status
+            .control
+            .map(|control| ControlFacts { who: control.who, for_ms: milliseconds(control.held) }),
     };
     Ok(result.into())
 }

@@ -12,7 +12,7 @@ mod lines;
 mod memory;
 
 pub use journal::AuditCounters;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Journal, step};
 pub use lines::JsonLines;
 pub use memory::MemoryAudit;
 

@@ -1,10 +1,13 @@
 //! Opening sessions, answering what a peer asks, and ending those that nobody uses.
 
 use super::{LiveMap, Sessions, close};
+use crate::approvals::Approvals;
+use crate::events::{Feed, Happening};
 use crate::live::{Live, Origin, lock};
 use crate::targets::Wanted;
 use crate::{SessionId, SessionsConfig, SessionsError};
-use remote::{Secret, SessionState};
+use policy::Caller;
+use remote::{Display, Secret, SessionState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ pub struct Connected {
     pub state: SessionState,
     /// The session was open already.
     pub reused: bool,
+    pub displays: Vec<Display>,
     pub waited: Duration,
 }
 
@@ -123,7 +127,7 @@ impl Sessions {
         &self,
         wanted: Wanted,
         password: Option<Secret>,
-        opener: &str,
+        opener: &Caller,
     ) -> Result<Arc<Live>, SessionsError> {
         let own = password.is_some();
         let Wanted { connector, mut target, .. } = wanted.unlock(&self.book())?;
@@ -138,19 +142,25 @@ impl Sessions {
             target: target.name.clone(),
             address: target.address.clone(),
             protocol: connector.protocol(),
-            tags: target.tags.clone(),
+            tags: target.tags.clone().into(),
         };
         let session = connector.open(target)?;
         forget_oldest(&mut map);
         let live = Arc::new(Live::new(origin, session, &self.config, self.tasks.clone()));
         live.join(opener);
         if own {
-            live.own(opener);
+            live.own(&opener.credential);
         }
         map.insert(live.id.clone(), Arc::clone(&live));
         drop(map);
         tracing::info!(session = live.id.short(), target = live.origin.target, "session opened");
-        self.tasks.spawn(keep(Arc::clone(&live), Arc::clone(&self.live), self.config.clone()));
+        self.feed.of_session(&live, Happening::SessionOpened);
+        let keeper = Keeper {
+            map: Arc::clone(&self.live),
+            approvals: Arc::clone(&self.approvals),
+            feed: self.feed.clone(),
+        };
+        self.tasks.spawn(keep(Arc::clone(&live), keeper, self.config.clone()));
         Ok(live)
     }
 
@@ -228,11 +238,18 @@ fn forget_oldest(map: &mut BTreeMap<SessionId, Arc<Live>>) {
     }
 }
 
-/// Stays with a session: notes its end, ends it when nobody uses it, forgets it after a while.
-async fn keep(live: Arc<Live>, map: LiveMap, config: SessionsConfig) {
+/// What is told of a session's end.
+struct Keeper {
+    map: LiveMap,
+    approvals: Arc<Approvals>,
+    feed: Feed,
+}
+
+/// Stays with a session: tells its states, notes its end, ends it when nobody uses it, forgets it after a while.
+async fn keep(live: Arc<Live>, keeper: Keeper, config: SessionsConfig) {
     tokio::select! {
         () = live.over() => {}
-        error = closed(&live) => {
+        error = closed(&live, &keeper.feed) => {
             let reason = error.to_string();
             live.end(reason, Some(error));
         }
@@ -243,20 +260,24 @@ async fn keep(live: Arc<Live>, map: LiveMap, config: SessionsConfig) {
         }
     }
     live.forget_views();
+    keeper.approvals.forget(&live.id);
     if let Some(ended) = live.ended() {
         tracing::info!(session = live.id.short(), reason = ended.reason, "session closed");
+        keeper.feed.of_session(&live, Happening::SessionClosed { reason: ended.reason.clone() });
         tokio::time::sleep_until(ended.at + config.linger).await;
     }
-    lock(&map).remove(&live.id);
+    lock(&keeper.map).remove(&live.id);
 }
 
-/// Waits for the driver to close.
-async fn closed(live: &Live) -> remote::RemoteError {
+/// Waits for the driver to close; tells the states until then.
+async fn closed(live: &Live, feed: &Feed) -> remote::RemoteError {
     let mut state = live.session.state();
     loop {
         if let SessionState::Closed(error) = state {
             return error;
         }
+        let message = crate::error::describe(&state);
+        feed.of_session(live, Happening::SessionState { state: state.name(), message });
         state = live.session.state_after(&state).await;
     }
 }

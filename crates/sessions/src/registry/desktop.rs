@@ -3,6 +3,7 @@
 use super::Sessions;
 use crate::action::{self, Batch, Typing};
 use crate::gate::Pass;
+use crate::lease::Fence;
 use crate::live::Live;
 use crate::settle::{self, Change, Effect, Seen};
 use crate::{
@@ -17,22 +18,35 @@ impl Sessions {
     pub(crate) async fn screenshot(
         &self,
         live: &Live,
+        who: &str,
         request: &ScreenshotRequest,
     ) -> Result<Screenshot, SessionsError> {
-        let display = live.display(live.desktop()?, request.display)?;
-        self.picture(live, display, request).await
+        let display = live.display(live.desktop()?, request.display, who)?;
+        self.picture(live, display, who, request).await
     }
 
     /// Does one thing and looks what came of it. An error says that nothing was sent, or how much;
-    /// inputs of unknown outcome are not sent again. Dropping the future stops before the next batch.
-    pub(crate) async fn act(&self, live: &Live, act: Act) -> Result<Acted, SessionsError> {
+    /// inputs of unknown outcome are not sent again. Dropping the future stops before the next batch, and so
+    /// does the fence when it is shut.
+    pub(crate) async fn act(
+        &self,
+        live: &Live,
+        who: &str,
+        act: Act,
+        fence: &Fence,
+    ) -> Result<Acted, SessionsError> {
         let start = Instant::now();
         live.desktop()?;
-        let pass = live.gate.enter().await?;
+        // Who can not act any more does not wait for his turn.
+        let pass = tokio::select! {
+            biased;
+            error = fence.shut() => return Err(error),
+            pass = live.gate.enter() => pass?,
+        };
         // Only now: it may have changed while others had their turn.
         let desktop = live.desktop()?;
-        let display = live.display(desktop, act.display)?;
-        let mapping = mapping(live, desktop, display, act.space, has_positions(&act.action)).await?;
+        let display = live.display(desktop, act.display, who)?;
+        let mapping = mapping(live, desktop, display, who, act.space, has_positions(&act.action)).await?;
         let typing = Typing { chunk: self.config.typing_chunk, longest: self.config.longest_text };
         let batches = action::plan(&act.action, display, &mapping, &typing)?;
         let inputs = batches.iter().map(|batch| batch.inputs.len()).sum();
@@ -43,13 +57,20 @@ impl Sessions {
             view.pull(desktop, display).await?;
             view.sequence()
         };
-        self.send(&pass, batches).await?;
+        self.send(&pass, batches, fence).await?;
         let effect = match act.settle {
             None => Effect::NotObserved,
-            Some(settle) => observe(live, desktop, display, baseline, settle, &mapping).await,
+            Some(settle) => tokio::select! {
+                biased;
+                error = fence.shut() => lost(error)?,
+                effect = observe(live, desktop, display, baseline, settle, &mapping) => effect,
+            },
         };
         drop(pass);
-        let (picture, picture_error) = self.picture_after(live, display, act.picture.as_ref()).await;
+        let (picture, picture_error) = match fence.check() {
+            Err(error) if act.picture.is_some() && !self.config.look_while_taken => (None, Some(error)),
+            _ => self.picture_after(live, display, who, act.picture.as_ref()).await,
+        };
         let took = start.elapsed();
         Ok(Acted { display, inputs, effect, picture, picture_error, took })
     }
@@ -58,21 +79,22 @@ impl Sessions {
     pub(crate) async fn wait_for(
         &self,
         live: &Live,
+        who: &str,
         request: &WaitRequest,
     ) -> Result<WaitOutcome, SessionsError> {
         let start = Instant::now();
         let desktop = live.desktop()?;
-        let display = live.display(desktop, request.display)?;
-        let mapping = mapping(live, desktop, display, request.space, request.region.is_some()).await?;
+        let display = live.display(desktop, request.display, who)?;
+        let mapping = mapping(live, desktop, display, who, request.space, request.region.is_some()).await?;
         let region = request.region.map(|area| mapping.rect(area)).transpose()?;
-        let (met, changed) = match settle::wait(live, desktop, display, request, region).await {
+        let (met, changed) = match settle::wait(live, desktop, display, who, request, region).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 live.open()?;
                 return Err(error.into());
             }
         };
-        let (picture, picture_error) = self.picture_after(live, display, request.picture.as_ref()).await;
+        let (picture, picture_error) = self.picture_after(live, display, who, request.picture.as_ref()).await;
         Ok(WaitOutcome {
             display,
             met,
@@ -87,11 +109,12 @@ impl Sessions {
         &self,
         live: &Live,
         display: DisplayId,
+        who: &str,
         request: &ScreenshotRequest,
     ) -> Result<Screenshot, SessionsError> {
         let desktop = live.desktop()?;
-        let picture = screenshot::take(live, desktop, display, request, self.config.ceiling()).await?;
-        live.pictured(display);
+        let picture = screenshot::take(live, desktop, display, who, request, self.config.ceiling()).await?;
+        live.pictured(display, who);
         Ok(picture)
     }
 
@@ -100,29 +123,39 @@ impl Sessions {
         &self,
         live: &Live,
         display: DisplayId,
+        who: &str,
         request: Option<&ScreenshotRequest>,
     ) -> (Option<Screenshot>, Option<SessionsError>) {
         let Some(request) = request else { return (None, None) };
-        match self.picture(live, display, request).await {
+        match self.picture(live, display, who, request).await {
             Ok(picture) => (Some(picture), None),
             Err(error) => (None, Some(error)),
         }
     }
 
-    async fn send(&self, pass: &Pass, batches: Vec<Batch>) -> Result<(), SessionsError> {
+    async fn send(&self, pass: &Pass<'_>, batches: Vec<Batch>, fence: &Fence) -> Result<(), SessionsError> {
         let total: usize = batches.iter().map(|batch| batch.typed).sum();
         let mut typed = 0;
         for (index, batch) in batches.into_iter().enumerate() {
             if index > 0 {
                 tokio::time::sleep(self.config.typing_pause).await;
             }
-            pass.send(batch.inputs).await.map_err(|source| match typed {
-                0 => SessionsError::Remote(source),
-                typed => SessionsError::TypingStopped { typed, total, source },
+            pass.send(batch.inputs, fence).await.map_err(|source| match typed {
+                0 => source,
+                typed => SessionsError::TypingStopped { typed, total, source: Box::new(source) },
             })?;
             typed += batch.typed;
         }
         Ok(())
+    }
+}
+
+/// What is known of the effect when the way to the desktop was shut while it was watched. Whoever was stopped
+/// gets no answer.
+fn lost(error: SessionsError) -> Result<Effect, SessionsError> {
+    match error {
+        SessionsError::Cancelled { .. } => Err(error),
+        taken => Ok(Effect::Lost { reason: taken.to_string() }),
     }
 }
 
@@ -140,16 +173,17 @@ async fn mapping(
     live: &Live,
     desktop: &dyn Desktop,
     display: DisplayId,
+    who: &str,
     space: Space,
     positions: bool,
 ) -> Result<Mapping, SessionsError> {
     let native = live.native(desktop, display);
     let view = live.view(display);
     let view = view.lock().await;
-    if let Some(then) = view.stale(native).filter(|_| positions && space == Space::Picture) {
+    if let Some(then) = view.stale(who, native).filter(|_| positions && space == Space::Picture) {
         return Err(SessionsError::StaleFrame { then, now: native });
     }
-    Ok(Mapping::new(space, view.space(native), native))
+    Ok(Mapping::new(space, view.space(who, native), native))
 }
 
 async fn observe(

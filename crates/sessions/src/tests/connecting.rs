@@ -154,14 +154,14 @@ async fn an_address_goes_to_the_connector_that_takes_it() {
 #[tokio::test(start_paused = true)]
 async fn the_session_may_be_left_out_only_while_one_is_open() {
     let desk = Desk::ready();
-    assert_eq!(kind(desk.sessions.status(None)), "session_closed");
+    assert_eq!(kind(desk.sessions.status(None).await), "session_closed");
     let kiosk = desk.connect("kiosk").await.session;
-    assert_eq!(desk.sessions.status(None).unwrap().summary.id, kiosk);
+    assert_eq!(desk.sessions.status(None).await.unwrap().summary.id, kiosk);
     let office = desk.connect("office").await.session;
-    let error = desk.sessions.status(None).unwrap_err();
+    let error = desk.sessions.status(None).await.unwrap_err();
     assert_eq!(error.kind(), "invalid_argument");
     assert!(error.to_string().contains(kiosk.as_str()) && error.to_string().contains(office.as_str()));
-    assert_eq!(kind(desk.sessions.status(Some(&SessionId::from_text("s_guess")))), "session_closed");
+    assert_eq!(kind(desk.sessions.status(Some(&SessionId::from_text("s_guess"))).await), "session_closed");
 }
 
 #[tokio::test(start_paused = true)]
