@@ -1,8 +1,15 @@
+use super::machine::{GRACE, LONG, SHORT, SPEAK};
 use super::*;
 use hbb_common::addr::mangle;
 use hbb_common::handshake::sign_id;
 use hbb_common::key::SigningKey;
-use hbb_common::rendezvous::KeyExchange;
+use hbb_common::rendezvous::rendezvous_message::Union;
+use hbb_common::rendezvous::{
+    KeyExchange, PunchHoleRequest, PunchHoleResponse, RelayResponse, RendezvousMessage, RequestRelay,
+    punch_hole_response, relay_response,
+};
+use prost::Message as _;
+use std::time::{Duration, Instant};
 
 const ID: &str = "123456789";
 const RELAY: &str = "relay.example:21117";
@@ -21,6 +28,7 @@ fn request() -> Request {
         key_text: "the key".into(),
         server_key: Some(server().public()),
         pinned: None,
+        nat: NatType::UnknownNat,
         force_relay: false,
         was_relayed: false,
         default_relay: String::new(),
@@ -69,6 +77,16 @@ impl Script {
         self.dial.handle_connected(ConnId(conn), self.now);
     }
 
+    /// The peer says its first word.
+    fn speaks(&mut self, conn: u32) {
+        self.dial.handle_packet(ConnId(conn), Bytes::from_static(b"signed id"), self.now);
+    }
+
+    fn after(&mut self, time: Duration) {
+        self.now += time;
+        self.dial.handle_timeout(self.now);
+    }
+
     fn answer(&mut self, conn: u32, union: Union) {
         let packet = RendezvousMessage { union: Some(union) }.encode_to_vec();
         self.dial.handle_packet(ConnId(conn), packet.into(), self.now);
@@ -97,8 +115,20 @@ fn found() -> PunchHoleResponse {
     }
 }
 
-fn connect_peer(conn: u32, like: u32, patience: Duration) -> Output {
-    Output::ConnectPeer { conn: ConnId(conn), to: address(), like: ConnId(like), patience }
+fn connect_peer(conn: u32, like: u32) -> Output {
+    Output::ConnectPeer { conn: ConnId(conn), to: address(), like: ConnId(like) }
+}
+
+fn done(conn: u32, path: Path) -> Output {
+    Output::Done { conn: ConnId(conn), path, key: PeerKey::Signed(peer()) }
+}
+
+fn close(conn: u32) -> Output {
+    Output::Close { conn: ConnId(conn) }
+}
+
+fn connect_server(conn: u32) -> Output {
+    Output::ConnectServer { conn: ConnId(conn) }
 }
 
 #[test]
@@ -121,13 +151,29 @@ fn the_request_is_what_stock_clients_send() {
 }
 
 #[test]
+fn our_nat_is_told_as_far_as_it_is_known() {
+    let asked = |script: &mut Script| match script.message(1) {
+        Union::PunchHoleRequest(request) => request.nat_type,
+        other => panic!("{other:?}"),
+    };
+    let mut script = Script::new(Request { nat: NatType::Asymmetric, ..request() });
+    script.outputs();
+    script.connected(1);
+    assert_eq!(asked(&mut script), NatType::Asymmetric as i32);
+    script.dial.learn_nat(NatType::Symmetric);
+    script.timeout();
+    assert_eq!(asked(&mut script), NatType::Symmetric as i32, "found out meanwhile");
+}
+
+#[test]
 fn a_punched_path_starts_at_the_port_that_hbbs_saw() {
     let mut script = Script::asking(request());
     script.answer(1, Union::PunchHoleResponse(found()));
-    assert_eq!(script.outputs(), [Output::Close { conn: ConnId(1) }, connect_peer(2, 1, SHORT)]);
+    assert_eq!(script.outputs(), [close(1), connect_peer(2, 1)]);
     script.connected(2);
-    let done = Output::Done { conn: ConnId(2), path: Path::Punched, key: PeerKey::Signed(peer()) };
-    assert_eq!(script.outputs(), [done]);
+    assert_eq!(script.outputs(), [], "an open port is no peer yet");
+    script.speaks(2);
+    assert_eq!(script.outputs(), [done(2, Path::Punched)]);
     assert_eq!(script.dial.poll_timeout(), None);
 }
 
@@ -139,31 +185,154 @@ fn a_peer_in_the_same_network_is_local() {
         1,
         Union::PunchHoleResponse(PunchHoleResponse { union, relay_server: String::new(), ..found() }),
     );
-    assert_eq!(script.outputs()[1], connect_peer(2, 1, SHORT));
+    assert_eq!(script.outputs()[1], connect_peer(2, 1));
     script.connected(2);
+    script.speaks(2);
     assert!(matches!(script.outputs()[..], [Output::Done { path: Path::Local, .. }]));
 }
 
 #[test]
-fn a_direct_try_gets_the_time_it_is_worth() {
-    let patience = |request: Request, answer: PunchHoleResponse, after: u64| {
+fn a_direct_path_gets_the_start_it_is_worth() {
+    let start = |request: Request, answer: PunchHoleResponse, after: u64| {
         let mut script = Script::asking(request);
         script.now += Duration::from_millis(after);
         script.answer(1, Union::PunchHoleResponse(answer));
-        match script.outputs()[1] {
-            Output::ConnectPeer { patience, .. } => patience.as_millis(),
-            ref other => panic!("{other:?}"),
-        }
+        script.outputs();
+        let start = script.timeout();
+        assert_eq!(script.outputs(), [connect_server(3)], "the relay joins");
+        start
     };
-    let nat = |nat: NatType| PunchHoleResponse {
-        union: Some(punch_hole_response::Union::NatType(nat as i32)),
-        ..found()
+    use NatType::{Asymmetric, Symmetric};
+    let nat =
+        |nat: NatType| PunchHoleResponse { union: Some(punch_hole_response::Union::NatType(nat as i32)), ..found() };
+    let local = PunchHoleResponse { union: Some(punch_hole_response::Union::IsLocal(true)), ..found() };
+    let ours = |nat, was_relayed| Request { nat, was_relayed, ..request() };
+    assert_eq!(start(request(), local, 900), SHORT);
+    assert_eq!(start(request(), nat(Symmetric), 900), SHORT);
+    assert_eq!(start(ours(Symmetric, false), nat(Asymmetric), 900), SHORT);
+    assert_eq!(start(ours(Asymmetric, false), nat(Asymmetric), 10), LONG);
+    assert_eq!(start(ours(Asymmetric, true), nat(Asymmetric), 300), Duration::from_millis(1800));
+    assert_eq!(start(request(), nat(Asymmetric), 300), Duration::from_millis(1800));
+    assert_eq!(start(ours(NatType::UnknownNat, true), nat(Asymmetric), 500), Duration::from_millis(1500));
+    assert_eq!(start(request(), found(), 10), SHORT);
+    assert_eq!(start(request(), found(), 2_000), LONG);
+}
+
+#[test]
+fn without_a_relay_the_direct_path_has_all_the_time() {
+    let mut script = Script::asking(request());
+    script.answer(1, Union::PunchHoleResponse(PunchHoleResponse { relay_server: String::new(), ..found() }));
+    script.outputs();
+    assert_eq!(script.timeout(), Duration::from_secs(18));
+    let end = Output::Failed(DialError::NoPath("the peer did not answer there".into()));
+    assert_eq!(script.outputs(), [close(2), end]);
+}
+
+/// Asked for and found; the relay has joined on connection 3.
+fn racing() -> Script {
+    let mut script = Script::asking(request());
+    script.answer(1, Union::PunchHoleResponse(found()));
+    script.outputs();
+    assert_eq!(script.timeout(), SHORT);
+    script
+}
+
+#[test]
+fn a_direct_path_that_comes_late_still_wins() {
+    let mut script = racing();
+    script.after(Duration::from_secs(1));
+    script.connected(2);
+    assert_eq!(script.outputs(), [connect_server(3)], "the relay goes on");
+    script.speaks(2);
+    assert_eq!(script.outputs(), [close(3), done(2, Path::Punched)]);
+}
+
+#[test]
+fn a_relay_that_is_first_wins_over_a_direct_path_without_answer() {
+    let mut script = racing();
+    relayed(&mut script, "u1", 3, 4, true);
+    script.speaks(4);
+    assert_eq!(script.outputs(), [close(2), done(4, Path::Relayed)]);
+}
+
+#[test]
+fn a_relay_that_is_first_waits_a_moment_for_a_direct_path_that_is_connected() {
+    let first = || {
+        let mut script = racing();
+        relayed(&mut script, "u1", 3, 4, true);
+        script.connected(2);
+        script.speaks(4);
+        assert_eq!(script.outputs(), []);
+        script
     };
-    assert_eq!(patience(request(), nat(NatType::Symmetric), 900), 1000);
-    assert_eq!(patience(request(), nat(NatType::Asymmetric), 500), 3000);
-    assert_eq!(patience(Request { was_relayed: true, ..request() }, nat(NatType::Asymmetric), 500), 1500);
-    assert_eq!(patience(request(), found(), 10), 1000);
-    assert_eq!(patience(request(), PunchHoleResponse { relay_server: String::new(), ..found() }, 10), 18_000);
+    let mut script = first();
+    script.speaks(2);
+    assert_eq!(script.outputs(), [close(4), done(2, Path::Punched)]);
+    let mut script = first();
+    assert_eq!(script.timeout(), GRACE);
+    assert_eq!(script.outputs(), [close(2), done(4, Path::Relayed)]);
+    let mut script = first();
+    script.dial.handle_closed(ConnId(2));
+    assert_eq!(script.outputs(), [done(4, Path::Relayed)], "nothing to wait for any more");
+}
+
+#[test]
+fn a_connected_path_has_more_time_for_the_first_word() {
+    let mut script = Script::asking(request());
+    script.answer(1, Union::PunchHoleResponse(found()));
+    script.outputs();
+    script.connected(2);
+    assert_eq!(script.timeout(), SPEAK);
+    assert_eq!(script.outputs(), [connect_server(3)]);
+    assert_eq!(script.timeout(), Duration::from_secs(18) - SPEAK);
+    assert_eq!(script.outputs(), [close(2)], "the relay is still being reached");
+    script.dial.handle_connect_failed(ConnId(3), "refused");
+    assert_eq!(script.outputs(), [connect_server(4)]);
+}
+
+#[test]
+fn a_port_that_says_nothing_and_closes_is_no_path() {
+    let mut script = Script::asking(request());
+    script.answer(1, Union::PunchHoleResponse(found()));
+    script.outputs();
+    script.connected(2);
+    script.dial.handle_closed(ConnId(2));
+    relayed(&mut script, "u1", 3, 4, true);
+}
+
+#[test]
+fn a_relay_that_fails_leaves_the_direct_path_alone() {
+    let mut script = racing();
+    assert_eq!(script.outputs(), [connect_server(3)]);
+    for conn in 3..=5 {
+        script.dial.handle_connect_failed(ConnId(conn), "refused");
+    }
+    assert_eq!(script.outputs(), [connect_server(4), connect_server(5)]);
+    script.connected(2);
+    script.speaks(2);
+    assert_eq!(script.outputs(), [done(2, Path::Punched)]);
+    let mut script = racing();
+    script.connected(3);
+    script.outputs();
+    let no = RelayResponse { refuse_reason: "not today".into(), ..Default::default() };
+    script.answer(3, Union::RelayResponse(no));
+    assert_eq!(script.outputs(), [close(3)]);
+    script.dial.handle_connect_failed(ConnId(2), "unreachable");
+    assert_eq!(script.outputs(), [Output::Failed(DialError::NoPath("unreachable".into()))]);
+}
+
+#[test]
+fn nothing_follows_the_end() {
+    let mut script = racing();
+    script.outputs();
+    script.speaks(2);
+    script.outputs();
+    script.connected(3);
+    script.speaks(2);
+    script.dial.handle_closed(ConnId(2));
+    script.dial.handle_connect_failed(ConnId(3), "refused");
+    script.after(Duration::from_secs(3_600));
+    assert_eq!((script.outputs(), script.dial.poll_timeout()), (vec![], None));
 }
 
 #[test]
@@ -239,6 +408,7 @@ fn without_the_servers_word_the_pinned_key_counts() {
         script.answer(1, Union::PunchHoleResponse(answer));
         script.outputs();
         script.connected(2);
+        script.speaks(2);
         match script.outputs()[..] {
             [Output::Done { key, .. }] => key,
             ref other => panic!("{other:?}"),
@@ -277,7 +447,7 @@ fn relayed(script: &mut Script, uuid: &str, ask: u32, relay: u32, secure: bool) 
         ..Default::default()
     };
     assert_eq!(RendezvousMessage::decode(packet.clone()).unwrap().union, Some(Union::RequestRelay(want)));
-    assert!(matches!(outputs[1], Output::Done { path: Path::Relayed, .. }));
+    assert_eq!(outputs.len(), 1, "{outputs:?}");
 }
 
 #[test]
@@ -296,11 +466,11 @@ fn a_relay_that_cuts_the_first_byte_off_is_asked_again_with_a_new_uuid() {
     script.outputs();
     script.dial.handle_connect_failed(ConnId(2), "no answer");
     relayed(&mut script, "u1", 3, 4, true);
-    script.dial.handle_relay_cut();
+    script.dial.handle_closed(ConnId(4));
     relayed(&mut script, "u2", 5, 6, true);
-    script.dial.handle_relay_cut();
+    script.dial.handle_closed(ConnId(6));
     relayed(&mut script, "u3", 7, 8, true);
-    script.dial.handle_relay_cut();
+    script.dial.handle_closed(ConnId(8));
     assert!(matches!(script.outputs()[..], [Output::Failed(DialError::NoPath(_))]));
 }
 
@@ -355,11 +525,11 @@ fn a_peer_may_choose_the_relay() {
     let connect = Output::ConnectRelay { conn: ConnId(2), relay: RELAY.into() };
     assert_eq!(script.outputs(), [Output::Close { conn: ConnId(1) }, connect]);
     script.connected(2);
-    let outputs = script.outputs();
-    let done = Output::Done { conn: ConnId(2), path: Path::Relayed, key: PeerKey::Signed(peer()) };
-    assert_eq!(outputs[1], done);
-    script.dial.handle_relay_cut();
+    assert!(matches!(script.message(2), Union::RequestRelay(r) if r.uuid == "theirs"));
+    script.dial.handle_closed(ConnId(2));
     relayed(&mut script, "u1", 3, 4, true);
+    script.speaks(4);
+    assert_eq!(script.outputs(), [done(4, Path::Relayed)]);
 }
 
 #[test]
