@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A rendezvous server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `host`, `host:port`, or a `ws://` address.
+    /// `host`, `host:port`, or a `ws://` or `wss://` address.
     pub address: String,
     /// Its key as configured, sent as it is and used to check its signatures; may be empty.
     pub key: String,

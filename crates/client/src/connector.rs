@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::decode::DecodeQueue;
 use crate::error::parse;
+use crate::nat::Nats;
 use crate::session::RustDeskSession;
 use crate::shared::{Frames, Shared};
 use crate::task::Task;
@@ -19,13 +20,14 @@ const COMMANDS: usize = 64;
 #[derive(Debug)]
 pub struct RustDesk {
     config: Arc<Config>,
+    nats: Arc<Nats>,
     /// What can be decoded here.
     decoders: Vec<VideoCodec>,
 }
 
 impl RustDesk {
     pub fn new(config: Config) -> Self {
-        Self { config: Arc::new(config), decoders: codec::decoders().to_vec() }
+        Self { config: Arc::new(config), nats: Arc::default(), decoders: codec::decoders().to_vec() }
     }
 
     fn address(&self, text: &str) -> Result<PeerAddress, RemoteError> {
@@ -64,6 +66,7 @@ impl RustDesk {
         let cancel = CancellationToken::new();
         let task = Task::new(
             self.config.clone(),
+            self.nats.clone(),
             self.decoders.clone(),
             target,
             address,

@@ -4,6 +4,7 @@
 //! decodes, started by the first picture. The protocol is in `session-proto`; here are sockets, time,
 //! randomness and threads.
 
+mod attempt;
 mod command;
 mod config;
 mod connector;
@@ -11,11 +12,14 @@ mod decode;
 mod dialer;
 mod error;
 mod link;
+mod nat;
 mod net;
 mod pins;
+mod place;
 mod session;
 mod shared;
 mod task;
+mod tls;
 mod watchers;
 
 pub use config::{Config, Reconnect, Server};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message as WsMessage};
 
 /// What is asked of the system for a read, at least.
@@ -20,6 +20,8 @@ const READ_SIZE: usize = 16 << 10;
 
 /// A peer that takes nothing while this much waits for it is gone.
 const MAX_UNSENT: usize = 32 << 20;
+
+type Web = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long a farewell may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -48,7 +50,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 enum Packets {
     Tcp { stream: TcpStream, deframer: Deframer, out: BytesMut },
-    WebSocket { stream: Box<WebSocketStream<TcpStream>>, out: VecDeque<Bytes>, bytes: usize, limit: usize },
+    WebSocket { stream: Box<Web>, out: VecDeque<Bytes>, bytes: usize, limit: usize },
 }
 
 impl Link {
@@ -57,7 +59,7 @@ impl Link {
         Self::new(Packets::Tcp { stream, deframer: Deframer::new(limit), out: BytesMut::new() })
     }
 
-    pub(crate) fn web_socket(stream: WebSocketStream<TcpStream>, limit: usize) -> Self {
+    pub(crate) fn web_socket(stream: Web, limit: usize) -> Self {
         let stream = Box::new(stream);
         Self::new(Packets::WebSocket { stream, out: VecDeque::new(), bytes: 0, limit })
     }
@@ -69,7 +71,11 @@ impl Link {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.stream {
             Packets::Tcp { stream, .. } => stream.local_addr(),
-            Packets::WebSocket { stream, .. } => stream.get_ref().local_addr(),
+            Packets::WebSocket { stream, .. } => match stream.get_ref() {
+                MaybeTlsStream::Plain(stream) => stream.local_addr(),
+                MaybeTlsStream::Rustls(stream) => stream.get_ref().0.local_addr(),
+                _ => Err(io::ErrorKind::Unsupported.into()),
+            },
         }
     }
 
@@ -186,7 +192,7 @@ async fn tcp_next(
 
 fn web_socket_next(
     cx: &mut Context<'_>,
-    stream: &mut WebSocketStream<TcpStream>,
+    stream: &mut Web,
     out: &mut VecDeque<Bytes>,
     bytes: &mut usize,
     limit: usize,

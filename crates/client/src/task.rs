@@ -6,6 +6,7 @@ use crate::decode::{Offered, Report};
 use crate::dialer::{Dialled, Dialler};
 use crate::error::not_pinned;
 use crate::link::{Incoming, Link};
+use crate::nat::Nats;
 use crate::pins::Pin;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -40,6 +41,7 @@ enum End {
 
 pub(crate) struct Task {
     config: Arc<Config>,
+    nats: Arc<Nats>,
     decoders: Vec<VideoCodec>,
     target: Target,
     address: PeerAddress,
@@ -55,6 +57,7 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(
         config: Arc<Config>,
+        nats: Arc<Nats>,
         decoders: Vec<VideoCodec>,
         target: Target,
         address: PeerAddress,
@@ -65,6 +68,7 @@ impl Task {
         let session_id = rand::random::<u64>() | 1;
         Self {
             config,
+            nats,
             decoders,
             target,
             address,
@@ -133,6 +137,7 @@ impl Task {
     async fn connect(&mut self, cancel: &CancellationToken) -> Result<Option<Dialled>, RemoteError> {
         let dialler = Dialler {
             config: self.config.clone(),
+            nats: self.nats.clone(),
             address: self.address.clone(),
             allow_unencrypted: self.target.allow_unencrypted,
             was_relayed: self.was_relayed,
