@@ -107,6 +107,8 @@ pub struct PeerDetails {
     pub key: Option<String>,
     /// Round trip as last measured.
     pub round_trip: Option<Duration>,
+    /// From being let in to the first picture.
+    pub first_picture: Option<Duration>,
 }
 
 /// What the peer lets us do.

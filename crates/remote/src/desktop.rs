@@ -4,7 +4,7 @@ use crate::{BoxFuture, Frame, Input, Point, Rect, RemoteError, Size, VideoCodec,
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The number of a display: its place in the peer's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -59,6 +59,21 @@ pub struct Cursor {
     pub shape: Option<Arc<CursorShape>>,
 }
 
+/// How quickly the peer answered a question that it answers at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    pub took: Duration,
+    /// The quickest answer on this connection, this one included: what the network alone costs.
+    pub quickest: Duration,
+}
+
+impl Answer {
+    /// How busy the peer, or the way there, made it.
+    pub fn late(&self) -> Duration {
+        self.took.saturating_sub(self.quickest)
+    }
+}
+
 /// A screen. Methods that wait are cancel safe: dropping the future changes nothing.
 pub trait Desktop: Send + Sync {
     /// The peer's displays now; empty where it has none.
@@ -84,6 +99,12 @@ pub trait Desktop: Send + Sync {
     /// makes of them only the screen shows. `Err` says that none was sent, or, with
     /// [`RemoteError::OutcomeUnknown`], that some may have been: they are never sent again.
     fn input(&self, inputs: Vec<Input>) -> BoxFuture<'_, Result<(), RemoteError>>;
+
+    /// Waits until the peer has read all that was sent to it before, and tells how quickly it answered.
+    /// `None` where the protocol has no such question.
+    fn answer(&self) -> BoxFuture<'_, Result<Option<Answer>, RemoteError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// The pointer.
     fn cursor(&self) -> Cursor;

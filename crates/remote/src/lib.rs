@@ -14,7 +14,7 @@ pub mod target;
 pub mod video;
 
 pub use connector::{Connector, Path, PeerDetails, Permission, Permissions, Session, SessionState};
-pub use desktop::{Cursor, CursorShape, Desktop, Display, DisplayId, FrameInfo};
+pub use desktop::{Answer, Cursor, CursorShape, Desktop, Display, DisplayId, FrameInfo};
 pub use error::RemoteError;
 pub use frame::{Frame, Pixels, Plane, VideoCodec};
 pub use futures_core::future::BoxFuture;
