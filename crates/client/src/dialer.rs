@@ -70,7 +70,7 @@ impl Dialler {
         let test = (!request.force_relay).then(|| self.nats.test(&server.address));
         let attempt = Attempt::new(Dial::new(request), server.address.clone());
         let (link, path, key) = attempt.run(test).await?;
-        let (security, key) = self.security(id, key, pinned)?;
+        let (security, key) = self.security(&pin, key, pinned)?;
         Ok(Dialled { link, path, host_id: id.id.clone(), security, key, pin: Some(pin) })
     }
 
@@ -87,13 +87,17 @@ impl Dialler {
     /// What the connection must prove, decided before anything is said on it.
     fn security(
         &self,
-        id: &IdAddress,
+        pin: &Pin,
         key: PeerKey,
         pinned: Option<PublicKey>,
     ) -> Result<(Security, Option<PublicKey>), RemoteError> {
         let key = match (key, pinned) {
             (PeerKey::Signed(offered), Some(pinned)) if offered != pinned => {
+                if let Err(error) = self.config.pins.refused(pin, offered) {
+                    tracing::warn!(%error, "the refused key can not be remembered");
+                }
                 return Err(RemoteError::PeerKeyChanged {
+                    peer: pin.id.clone(),
                     pinned: pinned.to_base64(),
                     offered: offered.to_base64(),
                 });
@@ -103,7 +107,7 @@ impl Dialler {
             (PeerKey::Unknown, _) => return Err(RemoteError::NotEncrypted),
         };
         let (secret, session_key) = (rand::random(), rand::random());
-        Ok((Security::Sealed { id: id.id.clone(), key, secret, session_key }, Some(key)))
+        Ok((Security::Sealed { id: pin.id.clone(), key, secret, session_key }, Some(key)))
     }
 }
 

@@ -24,5 +24,5 @@ mod watchers;
 
 pub use config::{Config, Reconnect, Server};
 pub use connector::RustDesk;
-pub use pins::{FilePins, MemoryPins, Pin, Pins};
+pub use pins::{FilePins, KnownPeer, MemoryPins, Pin, Pins};
 pub use session::RustDeskSession;

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Mcp(McpArgs),
     /// Call tools from the shell, in order, over one set of sessions.
     Call(CallArgs),
+    /// See and decide which keys of peers are trusted.
+    Peer(PeerArgs),
     /// Share this machine's screen with RustDesk clients and Deskhand.
     Host(HostArgs),
     /// Run a rendezvous (ID) server and relay, also for stock RustDesk programs.
@@ -105,6 +107,33 @@ pub(crate) struct CallArgs {
     /// left out where a tool needs none.
     #[arg(value_name = "TOOL [JSON]", required = true)]
     pub(crate) calls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Where pinned peer keys are kept.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: PeerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerCommand {
+    /// List the peers with the key that each had at its first session, and the one that was refused since.
+    List,
+    /// Trust the key that was refused last. Compare it first with the one that the machine itself shows.
+    Accept(PeerArg),
+    /// Forget the key, so that whatever key comes next is trusted.
+    Forget(PeerArg),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerArg {
+    /// The id; ID@SERVER where several servers have one like it.
+    #[arg(value_name = "PEER")]
+    pub(crate) peer: String,
 }
 
 #[derive(Debug, Args)]

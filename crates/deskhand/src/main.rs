@@ -40,6 +40,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
             Command::Demo(args) => commands::demo::run(args).await,
             Command::Mcp(args) => commands::mcp::run(args).await.map(|()| true),
             Command::Call(args) => commands::call::run(args).await,
+            Command::Peer(args) => commands::peer::run(&args).map(|()| true),
             Command::Host(args) => commands::host::run(args).await.map(|()| true),
             Command::Rendezvous(args) => commands::rendezvous::run(args).await.map(|()| true),
             Command::Bench(_) => Ok(true),

@@ -1,7 +1,7 @@
 //! What to try next, for every error code.
 
 use policy::Refusal;
-use remote::SessionState;
+use remote::{RemoteError, SessionState};
 use sessions::SessionsError;
 
 /// The advice that always fits a code.
@@ -52,14 +52,26 @@ pub(crate) fn for_state(state: &SessionState) -> String {
         SessionState::Reconnecting { .. } => {
             "wait with connect and this session until the connection is back".to_owned()
         }
-        SessionState::Closed(error) => for_code(error.kind()).to_owned(),
+        SessionState::Closed(error) => for_remote(error).unwrap_or_else(|| for_code(error.kind()).to_owned()),
         state => for_code(sessions::error::state_kind(state)).to_owned(),
+    }
+}
+
+/// Advice that fits an error of a driver better than that for its code.
+fn for_remote(error: &RemoteError) -> Option<String> {
+    match error {
+        RemoteError::PeerKeyChanged { peer, .. } => Some(format!(
+            "this may be another machine in its place. A person who knows why the key changed, and has compared \
+             it with the one that the machine shows, runs: deskhand peer accept {peer}"
+        )),
+        _ => None,
     }
 }
 
 /// Advice that fits an error better than that for its code.
 pub(crate) fn for_error(error: &SessionsError) -> Option<String> {
     let advice = match error {
+        SessionsError::Remote(error) | SessionsError::Closed { cause: Some(error), .. } => return for_remote(error),
         SessionsError::TypingStopped { typed, .. } => {
             return Some(format!(
                 "look with screenshot; {typed} characters were typed, so do not type those again"

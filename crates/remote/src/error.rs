@@ -16,8 +16,8 @@ pub enum RemoteError {
     ServerKeyRefused,
     #[error("the server's signature does not fit the configured key")]
     ServerNotVerified,
-    #[error("the peer's key is not the one that was pinned: {pinned} then, {offered} now")]
-    PeerKeyChanged { pinned: String, offered: String },
+    #[error("{peer} has another key than before: {pinned} then, {offered} now")]
+    PeerKeyChanged { peer: String, pinned: String, offered: String },
     #[error("the peer could not prove its identity: {0}")]
     PeerNotVerified(String),
     #[error("the session would not be encrypted and the target does not allow that")]

@@ -5,4 +5,5 @@ pub(crate) mod demo;
 pub(crate) mod gateway;
 pub(crate) mod host;
 pub(crate) mod mcp;
+pub(crate) mod peer;
 pub(crate) mod rendezvous;
