@@ -6,7 +6,7 @@ use figment::providers::{Env, Format as _, Toml};
 use remote::target::Quality;
 use remote::{Target, VideoCodec};
 use serde::Deserialize;
-use sessions::{SecretRef, TargetEntry};
+use sessions::{NamedSecret, SecretRef, TargetEntry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,25 @@ pub(crate) struct Config {
     pub(crate) server: Option<ServerSection>,
     /// Machines by the names that people and models use.
     pub(crate) targets: BTreeMap<String, TargetSection>,
+    /// Secrets that `type_text` may type by name.
+    pub(crate) secrets: BTreeMap<String, SecretSection>,
     pub(crate) mcp: McpSection,
+}
+
+/// Where a secret is: a file whose first line it is, or `secret://NAME` for a credential of systemd.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum SecretSection {
+    Anywhere(String),
+    Bound(BoundSecret),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BoundSecret {
+    pub(crate) file: String,
+    /// The targets where it may be typed.
+    pub(crate) targets: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -104,6 +122,22 @@ impl Config {
         Ok(folder.map(|f| f.join("deskhand/config.toml")).filter(|path| path.is_file()))
     }
 
+    /// What may be typed by name; the secrets stay references.
+    pub(crate) fn named_secrets(&self) -> BTreeMap<String, NamedSecret> {
+        let named = |section: &SecretSection| {
+            let (file, targets) = match section {
+                SecretSection::Anywhere(file) => (file, Vec::new()),
+                SecretSection::Bound(bound) => (&bound.file, bound.targets.clone()),
+            };
+            let reference = match SecretRef::parse(file) {
+                SecretRef::Inline(_) => SecretRef::File(file.into()),
+                reference => reference,
+            };
+            NamedSecret { reference, targets }
+        };
+        self.secrets.iter().map(|(name, section)| (name.clone(), named(section))).collect()
+    }
+
     /// The targets; passwords stay references.
     pub(crate) fn targets(&self) -> Vec<TargetEntry> {
         let entry = |(name, section): (&String, &TargetSection)| TargetEntry {
@@ -166,6 +200,22 @@ mod tests {
         let target = &targets[0].target;
         assert_eq!((target.name.as_str(), target.quality), ("office", Quality::Best));
         assert_eq!(targets[0].password, Some(SecretRef::File("/run/secrets/office".into())));
+    }
+
+    #[test]
+    fn secrets_are_files_or_credentials_and_may_be_bound_to_targets() {
+        let config = load(
+            "[secrets]\npin = \"/run/secrets/pin\"\ncredential = \"secret://kiosk\"\n\
+             [secrets.bound]\nfile = \"/run/secrets/b\"\ntargets = [\"kiosk\"]\n",
+        )
+        .unwrap();
+        let named = config.named_secrets();
+        let free = |reference| NamedSecret { reference, targets: Vec::new() };
+        assert_eq!(named["pin"], free(SecretRef::File("/run/secrets/pin".into())));
+        assert_eq!(named["credential"], free(SecretRef::Named("kiosk".into())));
+        let reference = SecretRef::File("/run/secrets/b".into());
+        assert_eq!(named["bound"], NamedSecret { reference, targets: vec!["kiosk".into()] });
+        assert!(load("[secrets.a]\nfile = \"x\"\ntarget = \"y\"\n").is_err());
     }
 
     #[test]

@@ -35,6 +35,11 @@ pub enum Action {
     Type {
         text: String,
     },
+    /// Types a secret that the configuration names, and Enter behind it if wanted.
+    TypeSecret {
+        name: String,
+        enter: bool,
+    },
     /// `repeat` is 1 to 100.
     Press {
         chord: Chord,
@@ -60,6 +65,8 @@ pub struct Act {
 pub struct Acted {
     pub display: DisplayId,
     pub inputs: usize,
+    /// Characters of text among them.
+    pub typed: usize,
     pub effect: Effect,
     pub picture: Option<Screenshot>,
     /// Why there is no picture although one was wanted; the action was done all the same.
@@ -124,6 +131,9 @@ pub(crate) fn plan(
             inputs
         }
         Action::Type { text } => return type_text(text, typing),
+        Action::TypeSecret { .. } => {
+            return Err(SessionsError::Invalid("a secret is read before it is typed".to_owned()));
+        }
         Action::Press { chord, repeat } => {
             bounded("repeat", i64::from(*repeat), 1, i64::from(MOST_PRESSES))?;
             chord.inputs(*repeat)

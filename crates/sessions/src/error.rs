@@ -21,6 +21,8 @@ pub enum SessionsError {
     NoConnector { address: String, reason: String },
     #[error("the password of target {target:?} can not be read: {source}")]
     Secret { target: String, source: SecretError },
+    #[error("the secret can not be typed: {0}")]
+    TypedSecret(SecretError),
     #[error("{limit} sessions are open, which is the limit")]
     TooManySessions { limit: usize },
     #[error(transparent)]
@@ -111,7 +113,8 @@ impl SessionsError {
             | Self::PersonsOnly
             | Self::ModeNotRaised { .. }
             | Self::NotAudited(_)
-            | Self::Secret { .. } => "not_permitted",
+            | Self::Secret { .. }
+            | Self::TypedSecret(_) => "not_permitted",
             Self::NeedsApproval { .. } => "needs_approval",
             Self::HumanInControl { .. } | Self::ControlChanged | Self::Stopped { .. } => "human_in_control",
             Self::Cancelled { .. } => "cancelled",

@@ -1,6 +1,7 @@
 //! Where passwords come from: a reference is kept, the text is read when it is needed.
 
 use remote::Secret;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A password, or where to find it.
@@ -33,11 +34,26 @@ pub enum SecretError {
     Unreadable { path: String, reason: String },
     #[error("{0} is empty")]
     Empty(String),
+    #[error("the secret {name:?} may not be typed on {target:?}")]
+    NotHere { name: String, target: String },
 }
 
 /// Looks secrets up.
 pub trait SecretSource: Send + Sync {
     fn read(&self, reference: &SecretRef) -> Result<Secret, SecretError>;
+
+    /// The secret of that name, to be typed on that target; a source that knows none has none for it.
+    fn to_type(&self, name: &str, _target: &str) -> Result<Secret, SecretError> {
+        Err(SecretError::Unknown(name.to_owned()))
+    }
+}
+
+/// A secret that may be typed by its name, without ever being told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSecret {
+    pub reference: SecretRef,
+    /// Names of the targets where it may be typed; none for everywhere.
+    pub targets: Vec<String>,
 }
 
 /// Secrets in files: by path, and by name in one folder (as systemd's credentials are).
@@ -45,6 +61,8 @@ pub trait SecretSource: Send + Sync {
 pub struct FileSecrets {
     /// Where `secret://name` is looked for; `None` knows no names.
     pub folder: Option<PathBuf>,
+    /// What may be typed. Everything else in the folder is for passwords of targets only.
+    pub named: BTreeMap<String, NamedSecret>,
 }
 
 /// A password file is a line, not a disk image.
@@ -80,6 +98,15 @@ impl SecretSource for FileSecrets {
             }
         }
     }
+
+    fn to_type(&self, name: &str, target: &str) -> Result<Secret, SecretError> {
+        let name = name.strip_prefix("secret://").unwrap_or(name);
+        let named = self.named.get(name).ok_or_else(|| SecretError::Unknown(name.to_owned()))?;
+        if !named.targets.is_empty() && !named.targets.iter().any(|allowed| allowed == target) {
+            return Err(SecretError::NotHere { name: name.to_owned(), target: target.to_owned() });
+        }
+        self.read(&named.reference)
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +117,7 @@ mod tests {
     fn a_reference_is_read_from_its_file_and_a_name_from_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("kiosk"), "hunter2\n").unwrap();
-        let source = FileSecrets { folder: Some(folder.path().to_owned()) };
+        let source = FileSecrets { folder: Some(folder.path().to_owned()), ..Default::default() };
 
         for reference in [SecretRef::parse("secret://kiosk"), SecretRef::File(folder.path().join("kiosk"))] {
             assert_eq!(source.read(&reference).unwrap().reveal(), "hunter2");
@@ -104,13 +131,40 @@ mod tests {
         let inner = folder.path().join("secrets");
         std::fs::create_dir(&inner).unwrap();
         std::fs::write(folder.path().join("outside"), "hunter2").unwrap();
-        let source = FileSecrets { folder: Some(inner) };
+        let source = FileSecrets { folder: Some(inner), ..Default::default() };
         for name in ["../outside", "", ".", "..", "a/b", "absent"] {
             assert_eq!(
                 source.read(&SecretRef::Named(name.to_owned())),
                 Err(SecretError::Unknown(name.to_owned())),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn only_what_is_named_for_it_is_typed_and_only_where_it_may() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["pin", "database"] {
+            std::fs::write(folder.path().join(name), "hunter2\n").unwrap();
+        }
+        let named = |reference, targets: &[&str]| NamedSecret {
+            reference,
+            targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+        };
+        let source = FileSecrets {
+            folder: Some(folder.path().to_owned()),
+            named: BTreeMap::from([
+                ("pin".to_owned(), named(SecretRef::parse("secret://pin"), &["kiosk"])),
+                ("anywhere".to_owned(), named(SecretRef::File(folder.path().join("pin")), &[])),
+            ]),
+        };
+        for (name, target) in [("pin", "kiosk"), ("secret://pin", "kiosk"), ("anywhere", "lab")] {
+            assert_eq!(source.to_type(name, target).unwrap().reveal(), "hunter2", "{name} {target}");
+        }
+        let elsewhere = SecretError::NotHere { name: "pin".to_owned(), target: "lab".to_owned() };
+        assert_eq!(source.to_type("pin", "lab"), Err(elsewhere));
+        for name in ["database", "secret://database", "/etc/passwd", ""] {
+            assert!(matches!(source.to_type(name, "kiosk"), Err(SecretError::Unknown(_))), "{name}");
         }
     }
 

@@ -28,7 +28,10 @@ pub(crate) fn build(args: &ConnectionArgs, toolsets: &[String], actor: &str) -> 
     let connectors: Vec<Arc<dyn Connector>> = vec![Arc::new(rustdesk)];
     let sessions_config =
         SessionsConfig { allow_passwords: config.mcp.allow_password_argument, ..SessionsConfig::default() };
-    let secrets = FileSecrets { folder: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into) };
+    let secrets = FileSecrets {
+        folder: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into),
+        named: config.named_secrets(),
+    };
     let sessions = Sessions::new(sessions_config, connectors, config.targets(), Arc::new(secrets));
     let toolsets = if toolsets.is_empty() { config.mcp.toolsets.clone() } else { toolsets.to_vec() };
     Ok(Gateway::new(sessions, GatewayConfig { toolsets })?)
