@@ -142,12 +142,148 @@ fn the_shell_sees_and_operates_a_host_by_id() {
         ],
     );
     assert!(ok, "{rows:#?}");
-    assert_eq!(rows[2]["result"]["sent"], true);
+    assert_eq!((&rows[2]["result"]["sent"], &rows[2]["result"]["effect"]), (&true.into(), &"changed".into()));
     let picture = |row: &Value| std::fs::read(row["pictures"][0].as_str().unwrap()).unwrap();
     let (before, after) = (picture(&rows[1]), picture(&rows[4]));
     assert_eq!(&after[1..4], b"PNG");
     assert_ne!(before, after, "the card shows what is typed");
     assert!(rows[5].to_string().contains("\"encrypted\":true"), "{}", rows[5]);
+}
+
+/// A rendezvous server, a host that is registered with it, and the configuration of a client.
+struct Site {
+    folder: tempfile::TempDir,
+    server: Child,
+    _host: Child,
+    id: String,
+    config: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, address, key) = rendezvous(&folder.path().join("rendezvous"));
+        let mut host = host(&folder.path().join("host"), &["--server", &address, "--key", &key]);
+        let id = host.wait_for("registration", START, |child| said(child, "registered "));
+        let password = folder.path().join("host/password");
+        let config = format!(
+            "[server]\naddress = \"{address}\"\nkey = \"{key}\"\n\
+             [targets.card]\naddress = \"{id}\"\npassword_file = {password:?}\n"
+        );
+        Self { folder, server, _host: host, id, config }
+    }
+
+    fn call(&self, calls: &[&str]) -> (bool, Vec<Value>) {
+        call(self.folder.path(), &self.config, calls)
+    }
+}
+
+const CONNECT: [&str; 2] = ["connect", r#"{"target":"card"}"#];
+
+#[test]
+fn a_secret_is_typed_where_it_may_be_and_shown_nowhere() {
+    let mut site = Site::new();
+    let secret = site.folder.path().join("pin");
+    std::fs::write(&secret, "Mellon-4711\n").unwrap();
+    site.config += &format!(
+        "[secrets]\npin = {secret:?}\n[secrets.elsewhere]\nfile = {secret:?}\ntargets = [\"office\"]\n"
+    );
+    std::fs::write(site.folder.path().join("config.toml"), &site.config).unwrap();
+    let output = Command::new(deskhand())
+        .args(["--log", "trace", "call", "--json", "--config"])
+        .arg(site.folder.path().join("config.toml"))
+        .arg("--state")
+        .arg(site.folder.path().join("client"))
+        .args(CONNECT)
+        .args(["type_text", r#"{"secret":"secret://pin"}"#])
+        .output()
+        .unwrap();
+    let rows: Vec<Value> = String::from_utf8(output.stdout.clone())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(output.status.success(), "{rows:#?}");
+    assert_eq!(rows[1]["result"]["characters"], 11);
+    assert_eq!(rows[1]["result"]["effect"], "changed");
+    for shown in [&output.stdout, &output.stderr] {
+        assert!(!String::from_utf8_lossy(shown).contains("Mellon"), "the secret is shown");
+    }
+    for name in ["secret://elsewhere", "unknown", "secret://../pin"] {
+        let arguments = format!("{{\"secret\":{name:?}}}");
+        let (ok, rows) = site.call(&[&CONNECT[..], &["type_text", &arguments]].concat());
+        assert_eq!((ok, &rows[1]["result"]["code"]), (false, &"not_permitted".into()), "{}", rows[1]);
+    }
+    let both = r#"{"text":"a","secret":"pin"}"#;
+    let (_, rows) = site.call(&[&CONNECT[..], &["type_text", both]].concat());
+    assert_eq!(rows[1]["result"]["code"], "invalid_argument");
+}
+
+#[test]
+fn a_changed_key_of_a_peer_is_refused_until_a_person_accepts_it() {
+    let site = Site::new();
+    let state = site.folder.path().join("client");
+    let peer = |arguments: &[&str]| {
+        let output =
+            Command::new(deskhand()).arg("peer").args(arguments).arg("--state").arg(&state).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output))
+    };
+    assert!(site.call(&CONNECT).0);
+    let pins = std::fs::read_to_string(state.join("peers")).unwrap();
+    let key = pins.trim().rsplit('\t').next().unwrap();
+    let old = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=";
+    std::fs::write(state.join("peers"), pins.replace(key, old)).unwrap();
+
+    let (ok, rows) = site.call(&CONNECT);
+    let result = &rows[0]["result"];
+    assert_eq!((ok, &result["code"]), (false, &"not_permitted".into()), "{result}");
+    let message = result["message"].as_str().unwrap();
+    assert!(message.contains(key) && message.contains(old), "{message}");
+    let accept = format!("deskhand peer accept {}", site.id);
+    assert!(result["try_next"].as_str().unwrap().contains(&accept), "{result}");
+
+    let (_, listed, _) = peer(&["list"]);
+    assert!(listed.contains(old) && listed.contains(&format!("refused {key}")), "{listed}");
+    let (ok, told, error) = peer(&["accept", &site.id]);
+    assert!(ok && told.contains(key) && told.contains(old), "{told}{error}");
+    assert!(site.call(&CONNECT).0);
+    assert!(!peer(&["accept", &site.id]).0, "there is nothing to accept any more");
+    assert!(peer(&["forget", &site.id]).0);
+    assert_eq!(peer(&["list"]).1, "");
+}
+
+#[test]
+fn a_server_behind_tls_is_reached_if_its_certificate_is_trusted() {
+    let mut site = Site::new();
+    let doors = ["rendezvous", "relay"].map(|what| said(&site.server, &format!("listening {what} ws ")).unwrap());
+    let certificates = deskhand_tests::root().join("certificates");
+    let mut front = Command::new(deskhand_tests::python());
+    front.arg(deskhand_tests::root().join("tls_front.py"));
+    front.args(["localhost.pem", "localhost.key"].map(|name| certificates.join(name)));
+    front.args([format!("/ws/id={}", doors[0]), format!("/ws/relay={}", doors[1])]);
+    let mut front = Child::spawn(&mut front);
+    let port = front.wait_for("the port", START, |child| said(child, "ready "));
+    let end = site.config.find("\nkey").unwrap();
+    site.config.replace_range(..end, &format!("[server]\naddress = \"wss://localhost:{port}/ws/id\""));
+    std::fs::write(site.folder.path().join("config.toml"), &site.config).unwrap();
+    let call = |trusted: &str| {
+        let output = Command::new(deskhand())
+            .args(["call", "--json", "--config"])
+            .arg(site.folder.path().join("config.toml"))
+            .arg("--state")
+            .arg(site.folder.path().join("client"))
+            .args(CONNECT)
+            .arg("session_status")
+            .env("SSL_CERT_FILE", certificates.join(trusted))
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (ok, told) = call("ca.pem");
+    assert!(ok, "{told}");
+    assert!(told.contains("\"path\":\"relayed\"") && told.contains("\"encrypted\":true"), "{told}");
+    let (ok, told) = call("other.pem");
+    assert!(!ok && told.contains("ertificate"), "{told}");
 }
 
 #[test]

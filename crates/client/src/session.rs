@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use crate::watchers::Feed;
 use bytes::Bytes;
 use remote::{
-    BoxFuture, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, PeerDetails, Permissions,
+    Answer, BoxFuture, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, PeerDetails, Permissions,
     RemoteError, Secret, Session, SessionState, VideoFeed,
 };
 use std::sync::Arc;
@@ -179,6 +179,10 @@ impl Desktop for RustDeskSession {
 
     fn input(&self, inputs: Vec<Input>) -> BoxFuture<'_, Result<(), RemoteError>> {
         Box::pin(self.ask(|reply| Command::Input(inputs, reply)))
+    }
+
+    fn answer(&self) -> BoxFuture<'_, Result<Option<Answer>, RemoteError>> {
+        Box::pin(self.ask(Command::Probe))
     }
 
     fn cursor(&self) -> Cursor {

@@ -12,7 +12,7 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use hbb_common::key::PublicKey;
 use hbb_common::peer_id::PeerAddress;
-use remote::{DisplayId, Path, PeerDetails, RemoteError, Secret, SessionState, Target, VideoCodec};
+use remote::{Answer, DisplayId, Path, PeerDetails, RemoteError, Secret, SessionState, Target, VideoCodec};
 use session_proto::client::{self, Client, Event, Output, VideoPackets, png_size};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -205,6 +205,9 @@ impl Task {
             link: dialled.link,
             unflushed: VecDeque::new(),
             screenshots: HashMap::new(),
+            probes: VecDeque::new(),
+            quickest: None,
+            let_in: None,
             refresh: Refresh { wanted: BTreeSet::new(), not_before: Instant::now(), pause: Duration::ZERO },
             pin: dialled.pin,
             end: None,
@@ -228,6 +231,7 @@ fn refuse(command: Option<Command>, shared: &Shared) -> bool {
     match command {
         None | Some(Command::Close) => return false,
         Some(Command::Screenshot(_, reply)) => answer(reply, Err(error)),
+        Some(Command::Probe(reply)) => answer(reply, Err(error)),
         Some(
             Command::Password(_, reply)
             | Command::SecondFactor(_, reply)
@@ -266,6 +270,12 @@ struct Connection<'a> {
     /// Inputs whose bytes wait to be sent, with the mark they end at.
     unflushed: VecDeque<(u64, Reply<()>)>,
     screenshots: HashMap<u64, Vec<Reply<Bytes>>>,
+    /// Who waits for which probe.
+    probes: VecDeque<(u64, Instant, Reply<Option<Answer>>)>,
+    /// The shortest round trip of this connection.
+    quickest: Option<Duration>,
+    /// When the host let us in.
+    let_in: Option<Instant>,
     refresh: Refresh,
     /// Where the key is kept that the peer proves.
     pin: Option<Pin>,
@@ -344,6 +354,7 @@ impl Connection<'_> {
             Event::Verified(key) => self.keep(key),
             Event::Peer(peer) => {
                 self.task.was_live = true;
+                self.let_in = Some(Instant::now());
                 let mut view = shared.view();
                 let (path, key) = (view.peer.path, view.peer.key.take());
                 view.peer = PeerDetails { path, key, ..peer };
@@ -352,7 +363,7 @@ impl Connection<'_> {
             Event::Permissions(permissions) => shared.view().permissions = permissions,
             Event::Video(video) => self.video(video),
             Event::Cursor(cursor) => shared.view().cursor = cursor,
-            Event::RoundTrip(round_trip) => shared.view().peer.round_trip = Some(round_trip),
+            Event::RoundTrip { probe, took } => self.answered(probe, took),
             Event::Screenshot { request, png } => {
                 let png = png.and_then(|png| png_size(&png, self.task.config.pixel_limit).map(|_| png));
                 for reply in self.screenshots.remove(&request).into_iter().flatten() {
@@ -380,6 +391,19 @@ impl Connection<'_> {
         }
     }
 
+    /// The host has read what was sent up to this probe.
+    fn answered(&mut self, probe: u64, took: Duration) {
+        self.task.shared.view().peer.round_trip = Some(took);
+        let quickest = self.quickest.map_or(took, |quickest| quickest.min(took));
+        self.quickest = Some(quickest);
+        while self.probes.front().is_some_and(|(number, ..)| *number <= probe) {
+            if let Some((_, asked, reply)) = self.probes.pop_front() {
+                let took = asked.elapsed().max(quickest);
+                answer(reply, Ok(Some(Answer { took, quickest })));
+            }
+        }
+    }
+
     fn video(&mut self, video: VideoPackets) {
         let display = video.display;
         let missed = self.task.shared.watchers.offer(&video);
@@ -392,6 +416,9 @@ impl Connection<'_> {
     fn report(&mut self, report: Report) {
         match report {
             Report::Size(display, size) => {
+                if let Some(let_in) = self.let_in {
+                    self.task.shared.view().peer.first_picture.get_or_insert(let_in.elapsed());
+                }
                 self.refresh.pause = Duration::ZERO;
                 self.client.picture_size(display, size);
             }
@@ -432,6 +459,10 @@ impl Connection<'_> {
                     self.unflushed.push_back((self.link.mark(), reply));
                     self.flushed();
                 }
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::Probe(reply) => match self.client.probe(now) {
+                Ok(probe) => self.probes.push_back((probe, now, reply)),
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Refresh(display, reply) => answer(reply, self.client.refresh(display)),

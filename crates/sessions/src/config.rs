@@ -13,10 +13,13 @@ pub const HARDEST_SIDE: u32 = 2000;
 pub struct Settle {
     /// Without a change for this long, it rests.
     pub quiet: Duration,
-    /// An action that changed nothing for this long, plus the round trip, counts as without effect.
+    /// An action that changed nothing for this long after the peer read it counts as without effect. A peer
+    /// that is seen to be slow gets more.
     pub reaction: Duration,
-    /// No longer than this in all.
+    /// A screen that goes on changing is not watched for longer.
     pub cap: Duration,
+    /// A peer that is slow to show anything is not waited for longer.
+    pub patience: Duration,
 }
 
 impl Default for Settle {
@@ -25,6 +28,7 @@ impl Default for Settle {
             quiet: Duration::from_millis(150),
             reaction: Duration::from_millis(300),
             cap: Duration::from_millis(1500),
+            patience: Duration::from_secs(5),
         }
     }
 }

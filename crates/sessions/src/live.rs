@@ -2,6 +2,7 @@
 
 use crate::audit::AuditEntry;
 use crate::gate::{Gate, Tasks};
+use crate::reaction::Pace;
 use crate::view::View;
 use crate::{SessionId, SessionsConfig, SessionsError};
 use policy::{Caller, CallerKind};
@@ -42,6 +43,8 @@ pub(crate) struct Live {
     /// Counts the leases of the desktop that made what others had asked for void.
     pub(crate) epoch: watch::Sender<u64>,
     trail: Mutex<VecDeque<AuditEntry>>,
+    /// How quickly the screen shows what was done.
+    pub(crate) pace: Mutex<Pace>,
     views: Mutex<HashMap<DisplayId, Arc<AsyncMutex<View>>>>,
     usage: Mutex<Usage>,
     audience: Mutex<Audience>,
@@ -122,6 +125,7 @@ impl Live {
             epoch: watch::Sender::new(0),
             gate: Gate::new(Arc::clone(&session), tasks, config.input_deadline),
             session,
+            pace: Mutex::default(),
             views: Mutex::default(),
             usage: Mutex::new(Usage { calls: 0, last: now }),
             audience: Mutex::default(),

@@ -1,6 +1,7 @@
 //! Looking at the screen over time: what an action did, and waiting for change or stillness.
 
 use crate::live::Live;
+use crate::reaction::{Reaction, Verdict};
 use crate::{Area, Screenshot, ScreenshotRequest, SessionsError, Settle, Space};
 use remote::{Desktop, DisplayId, Rect, RemoteError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub struct Change {
 pub enum Effect {
     /// Nobody looked.
     NotObserved,
-    /// The screen could not be watched to the end.
+    /// The screen could not be watched to the end, or the peer is too slow to tell.
     Lost {
         reason: String,
     },
@@ -66,6 +67,8 @@ pub struct WaitOutcome {
 /// Native bounds of a change and whether it settled.
 pub(crate) enum Seen {
     Nothing,
+    /// Nothing, by a peer too slow to say that this was all.
+    Unknown(String),
     Changed { bounds: Rect, settled: bool },
 }
 
@@ -78,20 +81,35 @@ pub(crate) async fn settle(
     settle: Settle,
 ) -> Result<Seen, RemoteError> {
     let start = Instant::now();
-    let round_trip = live.session.peer().round_trip.unwrap_or_default();
-    let give_up = start + settle.reaction.saturating_add(round_trip).min(settle.cap);
-    let end = start + settle.cap;
+    let patience = settle.patience;
+    let least = settle.reaction.min(patience);
+    let mut reaction = Reaction::new(live, desktop, start, least, patience);
+    let mut first = None;
     loop {
         let (seen, changed) = look(live, desktop, display, baseline, None).await?;
-        let (until, bounds) = match changed {
-            None => (give_up, None),
-            Some((bounds, at)) => ((Instant::from_std(at) + settle.quiet).min(end), Some(bounds)),
+        let Some((bounds, at)) = changed else {
+            match reaction.verdict(Instant::now()) {
+                Verdict::Unchanged => return Ok(Seen::Nothing),
+                Verdict::Unknown(reason) => return Ok(Seen::Unknown(reason)),
+                Verdict::Wait(until) => tokio::select! {
+                    newer = desktop.newer_than(display, seen) => { newer?; }
+                    answered = reaction.answered() => answered?,
+                    () = tokio::time::sleep_until(until) => {}
+                },
+            }
+            continue;
         };
+        let at = Instant::from_std(at);
+        let first = *first.get_or_insert_with(|| {
+            reaction.changed(at);
+            at
+        });
+        // A change that came late still gets the time to end.
+        let late_end = (first + 2 * settle.quiet).min(start + patience);
+        let end = (start + settle.cap).max(late_end);
+        let until = (at + settle.quiet).min(end);
         if Instant::now() >= until || !newer_before(desktop, display, seen, until).await? {
-            return Ok(match bounds {
-                None => Seen::Nothing,
-                Some(bounds) => Seen::Changed { bounds, settled: until < end },
-            });
+            return Ok(Seen::Changed { bounds, settled: until < end });
         }
     }
 }

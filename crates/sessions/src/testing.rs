@@ -6,12 +6,13 @@
 use crate::live::lock;
 use bytes::Bytes;
 use remote::{
-    BoxFuture, Button, Connector, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, Key,
+    Answer, BoxFuture, Button, Connector, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, Key,
     PeerDetails, Permission, Permissions, Pixels, Plane, Point, Rect, RemoteError, Secret, Session,
     SessionState, Size, Target, VideoCodec,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 
 type Make = Box<dyn Fn(&Target) -> FakePeer + Send + Sync>;
@@ -85,6 +86,8 @@ struct Script {
     failure: Mutex<Option<RemoteError>>,
     lossless: Mutex<Option<Bytes>>,
     stuck: watch::Sender<bool>,
+    first_picture: Mutex<Option<Duration>>,
+    answers: Mutex<Option<Duration>>,
     target: Mutex<Option<Target>>,
 }
 
@@ -112,6 +115,8 @@ impl FakePeer {
             failure: Mutex::default(),
             lossless: Mutex::default(),
             stuck: watch::Sender::new(false),
+            first_picture: Mutex::default(),
+            answers: Mutex::default(),
             target: Mutex::default(),
         }))
     }
@@ -179,6 +184,16 @@ impl FakePeer {
     /// Whether inputs hang until released.
     pub fn hold_inputs(&self, hold: bool) {
         self.0.stuck.send_replace(hold);
+    }
+
+    /// How long the first picture took after the login.
+    pub fn set_first_picture(&self, took: Duration) {
+        *lock(&self.0.first_picture) = Some(took);
+    }
+
+    /// From now on the peer answers questions, after this time; a quick answer takes a millisecond.
+    pub fn set_answers(&self, after: Duration) {
+        *lock(&self.0.answers) = Some(after);
     }
 
     /// The PNG that the peer makes itself.
@@ -258,6 +273,7 @@ impl Session for FakePeer {
             encrypted: true,
             key: None,
             round_trip: None,
+            first_picture: *lock(&self.0.first_picture),
         }
     }
 
@@ -360,6 +376,14 @@ impl Desktop for FakePeer {
                 lock(&self.0.reaction).get_or_insert(reaction);
             }
             Ok(())
+        })
+    }
+
+    fn answer(&self) -> BoxFuture<'_, Result<Option<Answer>, RemoteError>> {
+        let Some(took) = *lock(&self.0.answers) else { return Box::pin(std::future::ready(Ok(None))) };
+        Box::pin(async move {
+            tokio::time::sleep(took).await;
+            Ok(Some(Answer { took, quickest: took.min(Duration::from_millis(1)) }))
         })
     }
 

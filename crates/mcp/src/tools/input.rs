@@ -94,7 +94,8 @@ struct ActResult {
     display: u32,
     /// The inputs were handed to the network in full.
     sent: bool,
-    /// changed, unchanged, not_observed (settle was false), or lost (the screen could not be watched).
+    /// changed, unchanged, not_observed (settle was false), or lost (the screen could not be watched, or the
+    /// peer is too slow to tell: see reason).
     effect: &'static str,
     /// Where the screen changed, in the coordinate space.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,19 +141,18 @@ macro_rules! manner {
 }
 
 async fn act(context: CallContext, manner: Manner, action: Action) -> Result<Reply<ActResult>, Failure> {
-    let characters = match &action {
-        Action::Type { text } => Some(text.chars().count()),
-        _ => None,
-    };
+    let types = matches!(action, Action::Type { .. } | Action::TypeSecret { .. });
     let usual = context.access.config().settle;
     let usual_cap = milliseconds(usual.cap);
     let cap = time("settle_ms", manner.settle_ms, usual_cap, LONGEST_SETTLE_MS)?;
+    let patience = if manner.settle_ms.is_some() { cap } else { usual.patience };
+    let settle = Settle { cap, patience, ..usual };
     let space = manner.coordinate_space.into();
     let act = Act {
         action,
         display: manner.display.map(DisplayId),
         space,
-        settle: manner.settle.then_some(Settle { cap, ..usual }),
+        settle: manner.settle.then_some(settle),
         picture: manner.screenshot.then(|| usual_picture(space)),
     };
     let (id, acted) = context.access.act(session(manner.session.as_ref()).as_ref(), act).await?;
@@ -176,7 +176,7 @@ async fn act(context: CallContext, manner: Manner, action: Action) -> Result<Rep
             Seen::Lost { reason } => Some(reason),
             _ => None,
         },
-        characters,
+        characters: types.then_some(acted.typed),
         took_ms: milliseconds(acted.took),
         picture: acted.picture.as_ref().map(PictureFacts::of),
         picture_missing: acted.picture_error.map(PictureMissing::from),
@@ -346,8 +346,11 @@ async fn scroll(context: CallContext, arguments: ScrollArguments) -> Result<Repl
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TypeArguments {
-    /// It is not repeated in the result.
-    text: String,
+    /// It is not repeated in the result. Give text or secret.
+    text: Option<String>,
+    /// In place of text: the name of a secret that the operator configured, as "secret://name". It is typed
+    /// without being shown to anybody.
+    secret: Option<String>,
     /// Press Enter afterwards.
     #[serde(default)]
     enter: bool,
@@ -368,11 +371,18 @@ struct TypeArguments {
 }
 
 async fn type_text(context: CallContext, arguments: TypeArguments) -> Result<Reply<ActResult>, Failure> {
-    let mut text = arguments.text;
-    if arguments.enter {
-        text.push('\n');
-    }
-    act(context, manner!(arguments), Action::Type { text }).await
+    let enter = arguments.enter;
+    let action = match (arguments.text, arguments.secret) {
+        (Some(mut text), None) => {
+            if enter {
+                text.push('\n');
+            }
+            Action::Type { text }
+        }
+        (None, Some(name)) => Action::TypeSecret { name, enter },
+        _ => return Err(Failure::invalid("give text or secret, one of them")),
+    };
+    act(context, manner!(arguments), action).await
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

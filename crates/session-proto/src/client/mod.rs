@@ -92,8 +92,11 @@ pub enum Event {
     Permissions(Permissions),
     Video(VideoPackets),
     Cursor(Cursor),
-    /// Round trip as just measured.
-    RoundTrip(Duration),
+    /// The host answered the probe with this number, and all that were sent before it.
+    RoundTrip {
+        probe: u64,
+        took: Duration,
+    },
     /// The host's answer to the request with this number.
     Screenshot {
         request: u64,

@@ -48,8 +48,9 @@ impl Sessions {
         let display = live.display(desktop, act.display, who)?;
         let mapping = mapping(live, desktop, display, who, act.space, has_positions(&act.action)).await?;
         let typing = Typing { chunk: self.config.typing_chunk, longest: self.config.longest_text };
-        let batches = action::plan(&act.action, display, &mapping, &typing)?;
+        let batches = self.plan(live, &act.action, display, &mapping, &typing)?;
         let inputs = batches.iter().map(|batch| batch.inputs.len()).sum();
+        let typed = batches.iter().map(|batch| batch.typed).sum();
 
         let baseline = {
             let view = live.view(display);
@@ -72,7 +73,7 @@ impl Sessions {
             _ => self.picture_after(live, display, who, act.picture.as_ref()).await,
         };
         let took = start.elapsed();
-        Ok(Acted { display, inputs, effect, picture, picture_error, took })
+        Ok(Acted { display, inputs, typed, effect, picture, picture_error, took })
     }
 
     /// Waits until the screen changes or rests. Cancel safe.
@@ -103,6 +104,27 @@ impl Sessions {
             picture,
             picture_error,
         })
+    }
+
+    /// As [`action::plan`], with the text of a secret read for it and kept nowhere.
+    fn plan(
+        &self,
+        live: &Live,
+        action: &action::Action,
+        display: DisplayId,
+        mapping: &Mapping,
+        typing: &Typing,
+    ) -> Result<Vec<Batch>, SessionsError> {
+        let action::Action::TypeSecret { name, enter } = action else {
+            return action::plan(action, display, mapping, typing);
+        };
+        let secret =
+            self.book().secrets.to_type(name, &live.origin.target).map_err(SessionsError::TypedSecret)?;
+        let mut text = secret.reveal().to_owned();
+        if *enter {
+            text.push('\n');
+        }
+        action::plan(&action::Action::Type { text }, display, mapping, typing)
     }
 
     async fn picture(
@@ -164,7 +186,7 @@ fn has_positions(action: &action::Action) -> bool {
     match action {
         Action::Move { .. } | Action::Drag { .. } => true,
         Action::Click { at, .. } | Action::Scroll { at, .. } => at.is_some(),
-        Action::Type { .. } | Action::Press { .. } => false,
+        Action::Type { .. } | Action::TypeSecret { .. } | Action::Press { .. } => false,
     }
 }
 
@@ -196,6 +218,7 @@ async fn observe(
 ) -> Effect {
     match settle::settle(live, desktop, display, baseline, settle).await {
         Ok(Seen::Nothing) => Effect::None,
+        Ok(Seen::Unknown(reason)) => Effect::Lost { reason },
         Ok(Seen::Changed { bounds, settled }) => {
             Effect::Changed(Change { bounds: mapping.seen_rect(bounds), settled })
         }

@@ -70,6 +70,64 @@ async fn a_click_without_effect_says_so_and_one_on_a_restless_screen_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_peer_gets_more_time_before_nothing_is_said_to_have_changed() {
+    let desk = Desk::ready();
+    desk.connect("kiosk").await;
+    let peer = desk.peer();
+    let took = async |settle| {
+        let start = Instant::now();
+        let act = Act { settle: Some(settle), ..act(click(1.0, 1.0)) };
+        let acted = desk.sessions.act(None, act).await.unwrap().1;
+        (acted.effect, start.elapsed().as_millis())
+    };
+    let usual = Settle::default();
+    peer.set_answers(Duration::from_millis(1));
+    assert_eq!(took(usual).await, (Effect::None, 301), "read, then as long as a quick peer takes");
+    peer.set_answers(Duration::from_millis(101));
+    assert_eq!(took(usual).await, (Effect::None, 101 + 300 + 10 * 100));
+    peer.set_answers(Duration::from_secs(60));
+    let (effect, waited) = took(usual).await;
+    assert!(matches!(&effect, Effect::Lost { reason } if reason.contains("read the input")), "{effect:?}");
+    assert_eq!(waited, usual.patience.as_millis());
+    peer.set_answers(Duration::from_millis(401));
+    let (effect, waited) = took(Settle { patience: Duration::from_secs(2), ..usual }).await;
+    assert!(matches!(&effect, Effect::Lost { reason } if reason.contains("slow")), "{effect:?}");
+    assert_eq!(waited, 2_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_comes_late_from_a_slow_peer_is_seen() {
+    let desk = Desk::ready();
+    desk.connect("kiosk").await;
+    let peer = desk.peer();
+    peer.set_answers(Duration::from_millis(151));
+    peer.react(|peer, _| {
+        let peer = peer.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(1_600)).await;
+            peer.paint(FIRST, Rect::new(128, 128, 64, 64), [255, 0, 0]);
+        });
+    });
+    let acted = desk.sessions.act(None, act(click(1.0, 1.0))).await.unwrap().1;
+    assert!(matches!(acted.effect, Effect::Changed(change) if change.settled), "{:?}", acted.effect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_screen_gets_the_time_that_its_pictures_took_before() {
+    let desk = Desk::ready();
+    desk.connect("kiosk").await;
+    desk.peer().set_first_picture(Duration::from_millis(400));
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let start = Instant::now();
+        let acted = desk.sessions.act(None, act(click(1.0, 1.0))).await.unwrap().1;
+        assert_eq!(acted.effect, Effect::None);
+        waits.push(start.elapsed().as_millis());
+    }
+    assert_eq!(waits, [800, 600, 450, 337], "what was slow once is forgotten in time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn text_arrives_in_runs_with_its_keys() {
     let desk = Desk::ready();
     desk.connect("kiosk").await;

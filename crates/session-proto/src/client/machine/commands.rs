@@ -74,6 +74,13 @@ impl Client {
         Ok(())
     }
 
+    /// Asks the host for a sign that it has read everything sent so far; the number comes back in
+    /// [`Event::RoundTrip`](crate::client::Event::RoundTrip), in it or in a later one (session §3.6).
+    pub fn probe(&mut self, now: Instant) -> Result<u64, RemoteError> {
+        self.check_live()?;
+        Ok(self.measure(now))
+    }
+
     /// Asks for a complete new picture. It restarts the host's encoder, so not too often.
     pub fn refresh(&mut self, display: DisplayId) -> Result<(), RemoteError> {
         self.check_live()?;

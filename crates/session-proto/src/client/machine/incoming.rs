@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// The most bytes of a clipboard that are kept.
 const MAX_CLIPBOARD: usize = 16 << 20;
 
+/// Probes of ours that wait for their answer.
+const MAX_PROBES: usize = 16;
+
 /// The longest text handed on of what a host says to people.
 const MAX_TEXT: usize = 4000;
 
@@ -75,7 +78,7 @@ impl Client {
             };
         }
         match union {
-            message::Union::TestDelay(probe) => self.probe(&probe, plain, now),
+            message::Union::TestDelay(probe) => self.probe_came(&probe, plain, now),
             message::Union::Hash(hash) if self.phase == Phase::Hash => self.hash(hash, now),
             message::Union::LoginResponse(answer) if self.phase != Phase::Live => {
                 self.login_answer(answer, now)
@@ -113,25 +116,35 @@ impl Client {
     }
 
     /// The host's probe goes back byte for byte; our own gives the round trip (session §3.6).
-    fn probe(&mut self, probe: &TestDelay, plain: &Bytes, now: Instant) {
+    fn probe_came(&mut self, probe: &TestDelay, plain: &Bytes, now: Instant) {
         if !probe.from_client {
             self.send_plain(plain.clone());
             let due = self.probed.is_some_and(|last| now >= last + MEASURE_EVERY);
             if due {
                 self.measure(now);
             }
-        } else if self.probe == Some(probe.time) {
-            self.probe = None;
+        } else if let Some(at) = self.probes.iter().position(|(_, time)| *time == probe.time)
+        {
+            let number = self.probes[at].0;
+            self.probes.drain(..=at);
             let sent = Duration::from_micros(u64::try_from(probe.time).unwrap_or_default());
-            let round_trip = now.saturating_duration_since(self.started).saturating_sub(sent);
-            self.event(Event::RoundTrip(round_trip));
+            let took = now.saturating_duration_since(self.started).saturating_sub(sent);
+            self.event(Event::RoundTrip { probe: number, took });
         }
     }
 
-    pub(super) fn measure(&mut self, now: Instant) {
+    /// Sends a probe; gives its number, or that of the newest one where too many are on their way.
+    pub(super) fn measure(&mut self, now: Instant) -> u64 {
+        if self.probes.len() >= MAX_PROBES {
+            return self.probes_sent;
+        }
         let time = i64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX);
-        (self.probe, self.probed) = (Some(time), Some(now));
+        let time = time.max(self.last_probe.saturating_add(1));
+        (self.last_probe, self.probed) = (time, Some(now));
+        self.probes_sent += 1;
+        self.probes.push_back((self.probes_sent, time));
         self.send(message::Union::TestDelay(TestDelay { time, from_client: true, ..Default::default() }));
+        self.probes_sent
     }
 
     fn hash(&mut self, hash: Hash, now: Instant) {

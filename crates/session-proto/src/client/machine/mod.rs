@@ -61,8 +61,10 @@ pub struct Client {
     login_sent: Option<Instant>,
     /// Salt and challenge of this connection.
     hash: Option<(String, String)>,
-    /// The time sent in our probe that is on its way, and when the last one was sent.
-    probe: Option<i64>,
+    /// Our probes that are on their way: the number and the time sent in each, which no two share.
+    probes: VecDeque<(u64, i64)>,
+    probes_sent: u64,
+    last_probe: i64,
     probed: Option<Instant>,
     screen: Screen,
     pointer: Pointer,
@@ -92,7 +94,9 @@ impl Client {
             slow_periods: 0,
             login_sent: None,
             hash: None,
-            probe: None,
+            probes: VecDeque::new(),
+            probes_sent: 0,
+            last_probe: -1,
             probed: None,
             screen: Screen::default(),
             pointer: Pointer::default(),

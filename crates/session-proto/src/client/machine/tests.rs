@@ -313,7 +313,8 @@ fn the_round_trip_is_measured_without_a_timer_of_its_own() {
     assert!(probe.from_client);
     scene.now += Duration::from_millis(30);
     scene.host(message::Union::TestDelay(probe));
-    assert_eq!(scene.outputs(), [Output::Event(Event::RoundTrip(Duration::from_millis(30)))]);
+    let answered = |probe, ms| Output::Event(Event::RoundTrip { probe, took: Duration::from_millis(ms) });
+    assert_eq!(scene.outputs(), [answered(1, 30)]);
     scene.host(message::Union::TestDelay(probe));
     assert_eq!(scene.outputs(), [], "an answer counts once");
     let theirs = message::Union::TestDelay(TestDelay { last_delay: 3, ..Default::default() });
@@ -322,6 +323,29 @@ fn the_round_trip_is_measured_without_a_timer_of_its_own() {
     scene.now += Duration::from_secs(15);
     scene.host(theirs);
     assert_eq!(scene.sent().len(), 2);
+}
+
+#[test]
+fn a_probe_tells_that_the_host_has_read_what_was_sent_before() {
+    let mut scene = Scene::new(config(Some("p")));
+    assert!(scene.client.probe(scene.now).is_err(), "there is no session yet");
+    scene.hash();
+    scene.welcome(info(1));
+    scene.outputs();
+    assert_eq!(scene.client.probe(scene.now), Ok(2), "the first one measures at the login");
+    assert_eq!(scene.client.probe(scene.now), Ok(3));
+    let sent = scene.sent();
+    let [message::Union::TestDelay(first), message::Union::TestDelay(second)] = sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert!(first.time < second.time, "they can be told apart");
+    scene.now += Duration::from_millis(5);
+    scene.host(message::Union::TestDelay(second));
+    scene.host(message::Union::TestDelay(first));
+    let outputs = scene.outputs();
+    assert!(matches!(outputs[..], [Output::Event(Event::RoundTrip { probe: 3, .. })]), "{outputs:?}");
+    let last = (0..100).map(|_| scene.client.probe(scene.now).unwrap()).max();
+    assert_eq!((last, scene.sent().len()), (Some(19), 16), "a silent host gets no more");
 }
 
 #[test]
