@@ -133,7 +133,8 @@ async fn a_host_with_another_key_than_before_gets_no_password() {
     let old = SigningKey::from_seed(&[99; 32]).public();
     pins.pin(&Pin { server: site.server().address, id: ID.into() }, old).unwrap();
     let session = open(Config { pins, ..site.config() }, ID);
-    let want = RemoteError::PeerKeyChanged { peer: ID.into(), pinned: old.to_base64(), offered: site.host_key() };
+    let want =
+        RemoteError::PeerKeyChanged { peer: ID.into(), pinned: old.to_base64(), offered: site.host_key() };
     assert_eq!(end(&session).await, want);
     assert!(!site.host.events().iter().any(|e| e["event"] == "login_request"));
 }

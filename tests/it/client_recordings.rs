@@ -1,22 +1,28 @@
 //! Our client's machine against recorded stock hosts: the same proofs, the probes byte for byte, the states
 //! and ends that the recordings' README names, the pictures of a reference decoder.
 
-use bytes::Bytes;
+use crate::framebuffer::{png, png_file, psnr};
+use ::framebuffer::{Format, Framebuffer, PictureRequest};
+use bytes::{Bytes, BytesMut};
+use client::RustDesk;
 use codec::Decoder;
 use deskhand_tests::recording::{Recording, cut};
 use deskhand_tests::recordings;
 use hbb_common::key::{PublicKey, SigningKey};
+use hbb_common::packet::{self, Deframer};
 use hbb_common::password::PasswordHash;
 use hbb_common::seal::{Seal, SessionKey};
 use hbb_common::session::{Message, message, misc};
 use prost::Message as _;
 use remote::target::Quality;
-use remote::{DisplayId, Permission, RemoteError, Secret, SessionState};
+use remote::{Desktop as _, DisplayId, Permission, RemoteError, Secret, Session as _, SessionState, Target};
 use serde_json::Value;
 use session_proto::client::{Client, Config, Event, Output, Refused, Security};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 const LIMIT: u64 = 7680 * 4320;
 
@@ -274,6 +280,58 @@ fn pictures_are_those_of_a_reference_decoder() {
             }
         }
         assert_eq!(got, want, "{name}");
+    }
+}
+
+/// Says what a recorded host said, over a stream: the first packet at once, the rest to a login.
+async fn recorded_host(listener: TcpListener, said: Vec<Bytes>) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut first = BytesMut::new();
+    packet::encode(&said[0], &mut first);
+    stream.write_all(&first).await.unwrap();
+    let mut deframer = Deframer::new(1 << 20);
+    while deframer.next_packet().unwrap().and_then(|packet| login(&packet)).is_none() {
+        assert_ne!(stream.read_buf(deframer.buffer()).await.unwrap(), 0, "the client left");
+    }
+    let mut rest = BytesMut::new();
+    said[1..].iter().for_each(|message| packet::encode(message, &mut rest));
+    stream.write_all(&rest).await.unwrap();
+    // It stays until the client leaves.
+    while stream.read_buf(deframer.buffer()).await.is_ok_and(|read| read > 0) {
+        deframer.buffer().clear();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_picture_of_a_session_shows_the_hosts_screen() {
+    for (name, decibels) in
+        [("video-vp9", 36.0), ("video-vp8", 36.0), ("video-av1", 36.0), ("video-vp9-i444", 40.0)]
+    {
+        let recording = Recording::load(&format!("session/{name}.rdrec"));
+        let pictures =
+            recording.sidecar["truth"]["pictures_decoded"]["rows"].as_array().unwrap().len() as u64;
+        let said = recording.entries.into_iter().filter(|e| e.direction == 1).map(|e| e.bytes).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            address: listener.local_addr().unwrap().to_string(),
+            password: Some(Secret::new("RefPass123")),
+            allow_unencrypted: true,
+            ..Target::default()
+        };
+        let host = tokio::spawn(recorded_host(listener, said));
+        let session = RustDesk::new(client::Config::default()).open_session(target).unwrap();
+        let last = session.newer_than(DisplayId(0), pictures - 1);
+        tokio::time::timeout(Duration::from_secs(60), last).await.expect("all pictures in time").unwrap();
+        let (info, frame) = session.frame(DisplayId(0)).await.unwrap();
+        assert_eq!(info.sequence, pictures, "{name}");
+        let mut framebuffer = Framebuffer::new();
+        framebuffer.update(frame, info.at);
+        let request = PictureRequest { format: Format::Png, ..Default::default() };
+        let shown = framebuffer.picture(&request).unwrap();
+        let quality = psnr(&png(&shown.data), &png_file(&recordings().join(format!("session/{name}.png"))));
+        assert!(quality >= decibels, "{name}: {quality:.2} dB");
+        session.close().await;
+        host.await.unwrap();
     }
 }
 

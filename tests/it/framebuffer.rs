@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Width, height and three bytes a pixel.
-type Rgb = (u32, u32, Vec<u8>);
+pub(crate) type Rgb = (u32, u32, Vec<u8>);
 
-fn png(data: &[u8]) -> Rgb {
+pub(crate) fn png(data: &[u8]) -> Rgb {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(data));
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     let mut reader = decoder.read_info().expect("a PNG header");
@@ -21,11 +21,11 @@ fn png(data: &[u8]) -> Rgb {
     (info.width, info.height, rgb.collect())
 }
 
-fn png_file(path: &Path) -> Rgb {
+pub(crate) fn png_file(path: &Path) -> Rgb {
     png(&std::fs::read(path).expect("a picture of the recordings"))
 }
 
-fn psnr(a: &Rgb, b: &Rgb) -> f64 {
+pub(crate) fn psnr(a: &Rgb, b: &Rgb) -> f64 {
     assert_eq!((a.0, a.1), (b.0, b.1));
     let squares: f64 = a.2.iter().zip(&b.2).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
     10.0 * (255.0 * 255.0 * a.2.len() as f64 / squares).log10()

@@ -255,7 +255,8 @@ fn a_changed_key_of_a_peer_is_refused_until_a_person_accepts_it() {
 #[test]
 fn a_server_behind_tls_is_reached_if_its_certificate_is_trusted() {
     let mut site = Site::new();
-    let doors = ["rendezvous", "relay"].map(|what| said(&site.server, &format!("listening {what} ws ")).unwrap());
+    let doors =
+        ["rendezvous", "relay"].map(|what| said(&site.server, &format!("listening {what} ws ")).unwrap());
     let certificates = deskhand_tests::root().join("certificates");
     let mut front = Command::new(deskhand_tests::python());
     front.arg(deskhand_tests::root().join("tls_front.py"));

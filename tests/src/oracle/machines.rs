@@ -104,7 +104,7 @@ fn act(machine: &mut Client, nth: usize, now: Instant) {
     let display = machine.displays().last().map_or(DisplayId(0), |display| display.id);
     let refused = match nth % 8 {
         0 => machine.refresh(display).err(),
-        1 => machine.subscribe(display).err(),
+        1 => machine.subscribe(display).and_then(|_| machine.probe(now)).err(),
         2 => machine.screenshot(display).err(),
         3 => machine
             .input(&[
@@ -118,6 +118,7 @@ fn act(machine: &mut Client, nth: usize, now: Instant) {
             .input(&[
                 Input::Press { key: Key::Named(NamedKey::CtrlAltDel), held: Vec::new() },
                 Input::Text("naïve\n漢字".into()),
+                Input::Clipboard("漢字".into()),
             ])
             .err(),
         5 => machine.second_factor(&Secret::new("123456"), now).err(),

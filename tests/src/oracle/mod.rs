@@ -5,6 +5,7 @@
 //! `tests/it/fuzz_regressions.rs` with every input that once failed.
 
 mod machines;
+mod paths;
 mod video;
 mod wire;
 
@@ -33,6 +34,8 @@ pub const ORACLES: &[Oracle] = &[
     Oracle { name: "video", check: video::video, seeds: video::streams },
     Oracle { name: "client", check: machines::client, seeds: machines::recorded_hosts },
     Oracle { name: "host", check: machines::host, seeds: machines::recorded_clients },
+    Oracle { name: "dial", check: paths::dial, seeds: paths::dialled },
+    Oracle { name: "registration", check: paths::registration, seeds: paths::registered },
 ];
 
 /// The oracle with this name.
