@@ -1,13 +1,13 @@
 //! Finds a path to the peer and brings it up to the peer's first packet.
 
+use crate::attempt::Attempt;
 use crate::config::{Config, Server};
 use crate::error::{not_pinned, unreachable};
-use crate::attempt::Attempt;
 use crate::link::Link;
 use crate::nat::Nats;
 use crate::net;
-use crate::place::{default_relay, is_web_socket};
 use crate::pins::Pin;
+use crate::place::{default_relay, is_web_socket};
 use hbb_common::defaults::CONNECT_TIMEOUT;
 use hbb_common::key::PublicKey;
 use hbb_common::peer_id::{IdAddress, PeerAddress};

@@ -78,10 +78,8 @@ async fn ask(server: &str) -> io::Result<NatType> {
     second_addr.set_port(port.wrapping_sub(1));
     // Both are open at once, so that a NAT that hands out ports one after the other shows it.
     let second = net::connect_from(local, second_addr, PATIENCE).await?;
-    let (first, second) = tokio::try_join!(
-        seen_port(Link::tcp(first, LIMIT)),
-        seen_port(Link::tcp(second, LIMIT))
-    )?;
+    let (first, second) =
+        tokio::try_join!(seen_port(Link::tcp(first, LIMIT)), seen_port(Link::tcp(second, LIMIT)))?;
     Ok(if first == second { NatType::Asymmetric } else { NatType::Symmetric })
 }
 

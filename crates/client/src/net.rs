@@ -85,8 +85,7 @@ fn socket(to: SocketAddr) -> io::Result<Socket> {
 /// connections every other punch failed that way.
 fn own_port_socket(to: SocketAddr) -> io::Result<TcpSocket> {
     let socket = socket(to)?;
-    let any: IpAddr =
-        if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     socket.bind(&SocketAddr::new(any, 0).into())?;
     share(&socket)?;
     Ok(TcpSocket::from_std_stream(socket.into()))

@@ -5,8 +5,8 @@ use crate::shared::Shared;
 use crate::watchers::Feed;
 use bytes::Bytes;
 use remote::{
-    Answer, BoxFuture, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, PeerDetails, Permissions,
-    RemoteError, Secret, Session, SessionState, VideoFeed,
+    Answer, BoxFuture, Cursor, Desktop, Display, DisplayId, Frame, FrameInfo, Input, PeerDetails,
+    Permissions, RemoteError, Secret, Session, SessionState, VideoFeed,
 };
 use std::sync::Arc;
 use std::time::Duration;

@@ -71,7 +71,9 @@ fn for_remote(error: &RemoteError) -> Option<String> {
 /// Advice that fits an error better than that for its code.
 pub(crate) fn for_error(error: &SessionsError) -> Option<String> {
     let advice = match error {
-        SessionsError::Remote(error) | SessionsError::Closed { cause: Some(error), .. } => return for_remote(error),
+        SessionsError::Remote(error) | SessionsError::Closed { cause: Some(error), .. } => {
+            return for_remote(error);
+        }
         SessionsError::TypingStopped { typed, .. } => {
             return Some(format!(
                 "look with screenshot; {typed} characters were typed, so do not type those again"

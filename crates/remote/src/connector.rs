@@ -107,6 +107,8 @@ pub struct PeerDetails {
     pub key: Option<String>,
     /// Round trip as last measured.
     pub round_trip: Option<Duration>,
+    /// Its way of typing may lose characters outside ASCII.
+    pub types_ascii_only: bool,
     /// From being let in to the first picture.
     pub first_picture: Option<Duration>,
 }

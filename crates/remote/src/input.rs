@@ -120,4 +120,6 @@ pub enum Input {
     },
     /// Types text, whatever the layout. Line breaks and tabs are keys to the driver.
     Text(String),
+    /// Puts text on the peer's clipboard.
+    Clipboard(String),
 }

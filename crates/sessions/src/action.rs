@@ -41,6 +41,11 @@ pub enum Action {
         enter: bool,
     },
     /// `repeat` is 1 to 100.
+    /// Puts the text on the peer's clipboard and presses what pastes it in the program in front.
+    Paste {
+        text: String,
+        chord: Chord,
+    },
     Press {
         chord: Chord,
         repeat: u32,
@@ -67,6 +72,8 @@ pub struct Acted {
     pub inputs: usize,
     /// Characters of text among them.
     pub typed: usize,
+    /// Characters of it that the peer may have lost, by the way it types.
+    pub at_risk: usize,
     pub effect: Effect,
     pub picture: Option<Screenshot>,
     /// Why there is no picture although one was wanted; the action was done all the same.
@@ -78,6 +85,9 @@ pub struct Acted {
 pub const LONGEST_PATH: usize = 200;
 /// Notches of one scroll at most, each way.
 pub const MOST_NOTCHES: i32 = 100;
+/// How long a peer gets to take a clipboard over before the keys that paste it.
+const CLIPBOARD: Duration = Duration::from_millis(200);
+
 /// Presses of one key at most.
 pub const MOST_PRESSES: u32 = 100;
 /// A drag reports the pointer on its way at least this often, in native pixels: many programs start a
@@ -91,6 +101,19 @@ const DRAG_STEPS: u32 = 24;
 pub(crate) struct Batch {
     pub(crate) inputs: Vec<Input>,
     pub(crate) typed: usize,
+    /// To wait before it; `None` for the usual pause between two.
+    pub(crate) pause: Option<Duration>,
+}
+
+impl Batch {
+    /// Typed characters outside ASCII.
+    pub(crate) fn not_ascii(&self) -> usize {
+        let typed = self.inputs.iter().filter_map(|input| match input {
+            Input::Text(text) => Some(text),
+            _ => None,
+        });
+        typed.map(|text| text.chars().filter(|c| !c.is_ascii()).count()).sum()
+    }
 }
 
 /// Limits that the configuration sets for typing.
@@ -134,12 +157,13 @@ pub(crate) fn plan(
         Action::TypeSecret { .. } => {
             return Err(SessionsError::Invalid("a secret is read before it is typed".to_owned()));
         }
+        Action::Paste { text, chord } => return paste(text, chord, typing),
         Action::Press { chord, repeat } => {
             bounded("repeat", i64::from(*repeat), 1, i64::from(MOST_PRESSES))?;
             chord.inputs(*repeat)
         }
     };
-    Ok(vec![Batch { inputs, typed: 0 }])
+    Ok(vec![Batch { inputs, typed: 0, pause: None }])
 }
 
 fn bounded(what: &str, value: i64, least: i64, most: i64) -> Result<(), SessionsError> {
@@ -191,7 +215,8 @@ fn modifier_key(modifier: Modifier) -> NamedKey {
     }
 }
 
-fn type_text(text: &str, typing: &Typing) -> Result<Vec<Batch>, SessionsError> {
+/// The characters of a text that may be typed at once.
+fn length(text: &str, typing: &Typing) -> Result<usize, SessionsError> {
     let characters = text.chars().count();
     if characters == 0 {
         return Err(SessionsError::Invalid("there is no text to type".to_owned()));
@@ -199,6 +224,18 @@ fn type_text(text: &str, typing: &Typing) -> Result<Vec<Batch>, SessionsError> {
     if characters > typing.longest {
         return Err(SessionsError::TextTooLong { characters, longest: typing.longest });
     }
+    Ok(characters)
+}
+
+fn paste(text: &str, chord: &Chord, typing: &Typing) -> Result<Vec<Batch>, SessionsError> {
+    let typed = length(text, typing)?;
+    let copy = Batch { inputs: vec![Input::Clipboard(text.to_owned())], typed, pause: None };
+    let press = Batch { inputs: chord.inputs(1), typed: 0, pause: Some(CLIPBOARD) };
+    Ok(vec![copy, press])
+}
+
+fn type_text(text: &str, typing: &Typing) -> Result<Vec<Batch>, SessionsError> {
+    length(text, typing)?;
     let batch = |piece: Piece| {
         let typed = piece.characters();
         let press = |key| Input::Press { key: Key::Named(key), held: Vec::new() };
@@ -207,7 +244,7 @@ fn type_text(text: &str, typing: &Typing) -> Result<Vec<Batch>, SessionsError> {
             Piece::Enter => press(NamedKey::Enter),
             Piece::Tab => press(NamedKey::Tab),
         };
-        Batch { inputs: vec![input], typed }
+        Batch { inputs: vec![input], typed, pause: None }
     };
     Ok(text::pieces(text, typing.chunk)?.into_iter().map(batch).collect())
 }
@@ -271,6 +308,19 @@ mod tests {
                 Input::KeyUp { key: key(NamedKey::Shift) },
             ]
         );
+    }
+
+    #[test]
+    fn a_paste_copies_first_and_gives_the_peer_time_to_take_it() {
+        let mapping = Mapping::new(Space::Picture, Size::new(100, 100), Size::new(200, 200));
+        let action = Action::Paste { text: "漢\n".to_owned(), chord: Chord::parse("ctrl+v").unwrap() };
+        let typing = Typing { chunk: 1, longest: 2 };
+        let batches = plan(&action, DISPLAY, &mapping, &typing).unwrap();
+        assert_eq!(batches[0].inputs, [Input::Clipboard("漢\n".to_owned())], "in one piece");
+        assert_eq!((batches[0].typed, batches[1].pause), (2, Some(CLIPBOARD)));
+        assert!(matches!(batches[1].inputs[..], [Input::Press { .. }]));
+        let longer = Typing { chunk: 1, longest: 1 };
+        assert_eq!(plan(&action, DISPLAY, &mapping, &longer).unwrap_err().kind(), "invalid_argument");
     }
 
     #[test]

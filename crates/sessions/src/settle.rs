@@ -69,7 +69,10 @@ pub(crate) enum Seen {
     Nothing,
     /// Nothing, by a peer too slow to say that this was all.
     Unknown(String),
-    Changed { bounds: Rect, settled: bool },
+    Changed {
+        bounds: Rect,
+        settled: bool,
+    },
 }
 
 /// Watches the display after an action until it rests. `baseline` is the picture from before.

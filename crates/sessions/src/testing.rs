@@ -87,6 +87,7 @@ struct Script {
     lossless: Mutex<Option<Bytes>>,
     stuck: watch::Sender<bool>,
     first_picture: Mutex<Option<Duration>>,
+    ascii_only: Mutex<bool>,
     answers: Mutex<Option<Duration>>,
     target: Mutex<Option<Target>>,
 }
@@ -116,6 +117,7 @@ impl FakePeer {
             lossless: Mutex::default(),
             stuck: watch::Sender::new(false),
             first_picture: Mutex::default(),
+            ascii_only: Mutex::default(),
             answers: Mutex::default(),
             target: Mutex::default(),
         }))
@@ -184,6 +186,11 @@ impl FakePeer {
     /// Whether inputs hang until released.
     pub fn hold_inputs(&self, hold: bool) {
         self.0.stuck.send_replace(hold);
+    }
+
+    /// The peer may lose characters outside ASCII.
+    pub fn types_ascii_only(&self) {
+        *lock(&self.0.ascii_only) = true;
     }
 
     /// How long the first picture took after the login.
@@ -273,6 +280,7 @@ impl Session for FakePeer {
             encrypted: true,
             key: None,
             round_trip: None,
+            types_ascii_only: *lock(&self.0.ascii_only),
             first_picture: *lock(&self.0.first_picture),
         }
     }

@@ -62,10 +62,8 @@ mod tests {
     #[test]
     fn a_peer_is_named_by_its_id_and_where_needed_its_server() {
         let key = hbb_common::key::SigningKey::from_seed(&[1; 32]).public();
-        let known = [("a.example", "1"), ("b.example", "1"), ("b.example", "2")].map(|(server, id)| KnownPeer {
-            pin: Pin { server: server.into(), id: id.into() },
-            key,
-            refused: None,
+        let known = [("a.example", "1"), ("b.example", "1"), ("b.example", "2")].map(|(server, id)| {
+            KnownPeer { pin: Pin { server: server.into(), id: id.into() }, key, refused: None }
         });
         assert_eq!(find(&known, "2").unwrap().pin.server, "b.example");
         assert_eq!(find(&known, "1@a.example").unwrap().pin.server, "a.example");

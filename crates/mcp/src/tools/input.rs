@@ -109,6 +109,10 @@ struct ActResult {
     /// Characters of the text typed.
     #[serde(skip_serializing_if = "Option::is_none")]
     characters: Option<usize>,
+    /// Characters outside ASCII that this machine may have lost, because of the way it types: look at the
+    /// screen, and use paste for such text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_be_lost: Option<usize>,
     took_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     picture: Option<PictureFacts>,
@@ -141,7 +145,7 @@ macro_rules! manner {
 }
 
 async fn act(context: CallContext, manner: Manner, action: Action) -> Result<Reply<ActResult>, Failure> {
-    let types = matches!(action, Action::Type { .. } | Action::TypeSecret { .. });
+    let types = matches!(action, Action::Type { .. } | Action::TypeSecret { .. } | Action::Paste { .. });
     let usual = context.access.config().settle;
     let usual_cap = milliseconds(usual.cap);
     let cap = time("settle_ms", manner.settle_ms, usual_cap, LONGEST_SETTLE_MS)?;
@@ -177,6 +181,7 @@ async fn act(context: CallContext, manner: Manner, action: Action) -> Result<Rep
             _ => None,
         },
         characters: types.then_some(acted.typed),
+        may_be_lost: (acted.at_risk > 0).then_some(acted.at_risk),
         took_ms: milliseconds(acted.took),
         picture: acted.picture.as_ref().map(PictureFacts::of),
         picture_missing: acted.picture_error.map(PictureMissing::from),
@@ -351,6 +356,9 @@ struct TypeArguments {
     /// In place of text: the name of a secret that the operator configured, as "secret://name". It is typed
     /// without being shown to anybody.
     secret: Option<String>,
+    /// Put the text on the machine's clipboard and press this chord in place of typing: what pastes in the
+    /// program in front, such as ctrl+v, or ctrl+shift+v in many terminals. Replaces what the clipboard held.
+    paste: Option<String>,
     /// Press Enter afterwards.
     #[serde(default)]
     enter: bool,
@@ -372,14 +380,16 @@ struct TypeArguments {
 
 async fn type_text(context: CallContext, arguments: TypeArguments) -> Result<Reply<ActResult>, Failure> {
     let enter = arguments.enter;
-    let action = match (arguments.text, arguments.secret) {
-        (Some(mut text), None) => {
-            if enter {
-                text.push('\n');
-            }
-            Action::Type { text }
+    let with_enter = |text: String| if enter { text + "\n" } else { text };
+    let action = match (arguments.text, arguments.secret, arguments.paste) {
+        (Some(text), None, None) => Action::Type { text: with_enter(text) },
+        (Some(text), None, Some(chord)) => {
+            Action::Paste { text: with_enter(text), chord: Chord::parse(&chord)? }
         }
-        (None, Some(name)) => Action::TypeSecret { name, enter },
+        (None, Some(name), None) => Action::TypeSecret { name, enter },
+        (None, Some(_), Some(_)) => {
+            return Err(Failure::invalid("a secret is not put on a clipboard; leave paste out"));
+        }
         _ => return Err(Failure::invalid("give text or secret, one of them")),
     };
     act(context, manner!(arguments), action).await

@@ -2,7 +2,10 @@
 
 use super::keys::{self, Keyboard};
 use super::screen::{Platform, Screen};
-use hbb_common::session::{ControlKey, KeyEvent, Message, MouseEvent, message};
+use bytes::Bytes;
+use hbb_common::session::{
+    Clipboard, ClipboardFormat, ControlKey, KeyEvent, Message, MouseEvent, MultiClipboards, message,
+};
 use remote::{Button, DisplayId, Input, Modifier, Point, RemoteError};
 
 const MOVE: i32 = 0;
@@ -13,6 +16,9 @@ const WHEEL: i32 = 3;
 /// Android knows the wheel by these masks only (session §4.3).
 const ANDROID_WHEEL_UP: i32 = 963;
 const ANDROID_WHEEL_DOWN: i32 = 523_331;
+
+/// Hosts from this version on take several representations of a clipboard (session §11.2).
+const MULTI_CLIPBOARDS: i64 = 1_003_000;
 
 /// More notches than anybody turns at once.
 const MAX_NOTCHES: i32 = 200;
@@ -82,6 +88,7 @@ impl Hands {
             Input::KeyDown { key } => self.keyboard.down(key, screen.platform, screen.sas, &mut keys)?,
             Input::KeyUp { key } => self.keyboard.up(key, &mut keys)?,
             Input::Text(text) => keys::text(text, &mut keys)?,
+            Input::Clipboard(text) => out.messages.push(clipboard_message(text, screen.version)),
         }
         out.messages.extend(keys.into_iter().map(key_message));
         Ok(())
@@ -139,6 +146,21 @@ fn mouse_message(mask: i32, at: Point, modifiers: Vec<ControlKey>) -> Message {
 
 fn key_message(event: KeyEvent) -> Message {
     Message { union: Some(message::Union::KeyEvent(event)) }
+}
+
+/// Text for the host's clipboard (session §5.1).
+fn clipboard_message(text: &str, version: i64) -> Message {
+    let item = Clipboard {
+        content: Bytes::copy_from_slice(text.as_bytes()),
+        format: ClipboardFormat::Text as i32,
+        ..Default::default()
+    };
+    let union = if version >= MULTI_CLIPBOARDS {
+        message::Union::MultiClipboards(MultiClipboards { clipboards: vec![item] })
+    } else {
+        message::Union::Clipboard(item)
+    };
+    Message { union: Some(union) }
 }
 
 fn number(button: Button) -> i32 {
@@ -249,6 +271,20 @@ mod tests {
             hands.encode(&[move_to(0, 1, 1), move_to(1, 1, 1), move_to(1, 2, 2)], &screen("Mac OS")).unwrap();
         assert_eq!(got.switches, [(1, 1)]);
         assert_eq!(hands.encode(&[move_to(1, 1, 1)], &screen("Linux")).unwrap().switches, []);
+    }
+
+    #[test]
+    fn a_clipboard_travels_as_the_host_knows_it() {
+        let mut hands = Hands::default();
+        let copy = [Input::Clipboard("漢".into())];
+        let mut sent = |version: &str| {
+            let info = PeerInfo { version: version.into(), ..Default::default() };
+            hands.encode(&copy, &Screen::new(&info)).unwrap().messages.remove(0).union.unwrap()
+        };
+        let item = Clipboard { content: Bytes::from_static("漢".as_bytes()), ..Default::default() };
+        let several = MultiClipboards { clipboards: vec![item.clone()] };
+        assert_eq!(sent("1.4.9"), message::Union::MultiClipboards(several));
+        assert_eq!(sent("1.2.7"), message::Union::Clipboard(item));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(super) struct Screen {
     /// Windows: Ctrl+Alt+Del can be sent.
     pub(super) sas: bool,
     wayland: bool,
+    /// A host of ours, which types every character.
+    deskhand: bool,
     monitors: Vec<Monitor>,
     primary: u32,
     /// The display of the last `SwitchDisplay`, or of the login.
@@ -217,6 +219,12 @@ impl Screen {
         self.platform == Platform::Linux && self.wayland && monitor.scale > 1.0
     }
 
+    /// Whether characters outside ASCII may be lost when they are typed: stock hosts on X11 lend a key to each
+    /// for a moment, and programs that look too late find nothing there (session §4.6).
+    pub(super) fn types_ascii_only(&self) -> bool {
+        self.platform == Platform::Linux && !self.wayland && !self.deskhand
+    }
+
     fn learn_additions(&mut self, json: &str) {
         if json.is_empty() || json.len() > MAX_ADDITIONS {
             return;
@@ -224,6 +232,9 @@ impl Screen {
         let Ok(additions) = serde_json::from_str::<serde_json::Value>(json) else { return };
         if let Some(wayland) = additions.get("is_wayland").and_then(serde_json::Value::as_bool) {
             self.wayland = wayland;
+        }
+        if let Some(deskhand) = additions.get("deskhand").and_then(serde_json::Value::as_bool) {
+            self.deskhand = deskhand;
         }
     }
 }
@@ -321,5 +332,23 @@ mod tests {
         screen.locate(i32::MIN, i32::MAX);
         assert!(!screen.switch(&SwitchDisplay { display: -1, ..Default::default() }));
         assert!(!screen.switch(&SwitchDisplay { display: 70, width: 5, height: 5, ..Default::default() }));
+    }
+
+    #[test]
+    fn stock_hosts_on_x11_type_ascii_only() {
+        let types = |platform: &str, additions: &str| {
+            let info = PeerInfo {
+                platform: platform.into(),
+                platform_additions: additions.into(),
+                ..Default::default()
+            };
+            Screen::new(&info).types_ascii_only()
+        };
+        assert!(types("Linux", ""));
+        assert!(types("Linux", r#"{"headless":true}"#));
+        assert!(!types("Linux", r#"{"is_wayland":true}"#), "it pastes");
+        assert!(!types("Linux", r#"{"deskhand":true}"#));
+        assert!(!types("Windows", ""));
+        assert!(!types("Mac OS", ""));
     }
 }

@@ -77,9 +77,15 @@ struct Relayed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RelayStep {
     /// Waiting for the connection to hbbs on which to ask for a relay.
-    Reaching { uuid: String },
-    Asked { uuid: String },
-    Connecting { uuid: String },
+    Reaching {
+        uuid: String,
+    },
+    Asked {
+        uuid: String,
+    },
+    Connecting {
+        uuid: String,
+    },
     /// Connected, and asked for the pair.
     Silent,
     /// The peer is there.
@@ -154,7 +160,8 @@ impl Dial {
             Question::Asked { until, .. } => Some(until),
             _ => None,
         };
-        let direct = self.direct.map(|direct| direct.relay_at.map_or(direct.until, |at| at.min(direct.until)));
+        let direct =
+            self.direct.map(|direct| direct.relay_at.map_or(direct.until, |at| at.min(direct.until)));
         let relayed = self.relayed.as_ref().and_then(|relayed| relayed.until);
         [question, direct, relayed].into_iter().flatten().min()
     }

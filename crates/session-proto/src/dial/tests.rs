@@ -203,8 +203,10 @@ fn a_direct_path_gets_the_start_it_is_worth() {
         start
     };
     use NatType::{Asymmetric, Symmetric};
-    let nat =
-        |nat: NatType| PunchHoleResponse { union: Some(punch_hole_response::Union::NatType(nat as i32)), ..found() };
+    let nat = |nat: NatType| PunchHoleResponse {
+        union: Some(punch_hole_response::Union::NatType(nat as i32)),
+        ..found()
+    };
     let local = PunchHoleResponse { union: Some(punch_hole_response::Union::IsLocal(true)), ..found() };
     let ours = |nat, was_relayed| Request { nat, was_relayed, ..request() };
     assert_eq!(start(request(), local, 900), SHORT);

@@ -51,6 +51,8 @@ impl Sessions {
         let batches = self.plan(live, &act.action, display, &mapping, &typing)?;
         let inputs = batches.iter().map(|batch| batch.inputs.len()).sum();
         let typed = batches.iter().map(|batch| batch.typed).sum();
+        let ascii_only = live.session.peer().types_ascii_only;
+        let at_risk = if ascii_only { batches.iter().map(Batch::not_ascii).sum() } else { 0 };
 
         let baseline = {
             let view = live.view(display);
@@ -73,7 +75,7 @@ impl Sessions {
             _ => self.picture_after(live, display, who, act.picture.as_ref()).await,
         };
         let took = start.elapsed();
-        Ok(Acted { display, inputs, typed, effect, picture, picture_error, took })
+        Ok(Acted { display, inputs, typed, at_risk, effect, picture, picture_error, took })
     }
 
     /// Waits until the screen changes or rests. Cancel safe.
@@ -160,7 +162,7 @@ impl Sessions {
         let mut typed = 0;
         for (index, batch) in batches.into_iter().enumerate() {
             if index > 0 {
-                tokio::time::sleep(self.config.typing_pause).await;
+                tokio::time::sleep(batch.pause.unwrap_or(self.config.typing_pause)).await;
             }
             pass.send(batch.inputs, fence).await.map_err(|source| match typed {
                 0 => source,
@@ -186,7 +188,9 @@ fn has_positions(action: &action::Action) -> bool {
     match action {
         Action::Move { .. } | Action::Drag { .. } => true,
         Action::Click { at, .. } | Action::Scroll { at, .. } => at.is_some(),
-        Action::Type { .. } | Action::TypeSecret { .. } | Action::Press { .. } => false,
+        Action::Type { .. } | Action::TypeSecret { .. } | Action::Paste { .. } | Action::Press { .. } => {
+            false
+        }
     }
 }
 

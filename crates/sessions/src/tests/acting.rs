@@ -142,6 +142,18 @@ async fn text_arrives_in_runs_with_its_keys() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_peer_may_lose_is_counted() {
+    let desk = Desk::ready();
+    desk.connect("kiosk").await;
+    let risk = async |action| desk.sessions.act(None, act(action)).await.unwrap().1.at_risk;
+    assert_eq!(risk(type_text("naïve 漢字")).await, 0);
+    desk.peer().types_ascii_only();
+    assert_eq!(risk(type_text("naïve 漢字\n")).await, 3);
+    let paste = Action::Paste { text: "漢".to_owned(), chord: Chord::parse("ctrl+v").unwrap() };
+    assert_eq!(risk(paste).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn chords_are_pressed_as_often_as_asked() {
     let desk = Desk::ready();
     desk.connect("kiosk").await;

@@ -56,6 +56,10 @@ impl Client {
         if !self.permissions.allows(Permission::Keyboard) {
             return Err(RemoteError::PermissionDenied(Permission::Keyboard));
         }
+        let copies = inputs.iter().any(|input| matches!(input, Input::Clipboard(_)));
+        if copies && !self.permissions.allows(Permission::Clipboard) {
+            return Err(RemoteError::PermissionDenied(Permission::Clipboard));
+        }
         if self.secure_desktop || self.elevated_window && inputs.iter().any(is_key) {
             return Err(RemoteError::ElevatedWindow);
         }

@@ -123,8 +123,7 @@ impl Client {
             if due {
                 self.measure(now);
             }
-        } else if let Some(at) = self.probes.iter().position(|(_, time)| *time == probe.time)
-        {
+        } else if let Some(at) = self.probes.iter().position(|(_, time)| *time == probe.time) {
             let number = self.probes[at].0;
             self.probes.drain(..=at);
             let sent = Duration::from_micros(u64::try_from(probe.time).unwrap_or_default());
@@ -218,6 +217,7 @@ impl Client {
             platform: clip(info.platform),
             version: clip(info.version),
             encrypted: self.seal.is_some(),
+            types_ascii_only: self.screen.types_ascii_only(),
             ..Default::default()
         }));
         self.announce_displays();
