@@ -52,6 +52,19 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// When the screen counts as having come to rest after it. Text is hardly ever without effect, and a peer
+    /// types it character by character, so that there is more patience with it.
+    pub(crate) fn settle(&self, usual: Settle) -> Settle {
+        match self {
+            Self::Type { .. } | Self::TypeSecret { .. } | Self::Paste { .. } => {
+                Settle { reaction: usual.reaction * 3, ..usual }
+            }
+            _ => usual,
+        }
+    }
+}
+
 /// An action with all that belongs to doing it.
 #[derive(Debug, Clone)]
 pub struct Act {

@@ -63,11 +63,14 @@ impl Sessions {
         self.send(&pass, batches, fence).await?;
         let effect = match act.settle {
             None => Effect::NotObserved,
-            Some(settle) => tokio::select! {
-                biased;
-                error = fence.shut() => lost(error)?,
-                effect = observe(live, desktop, display, baseline, settle, &mapping) => effect,
-            },
+            Some(settle) => {
+                let settle = act.action.settle(settle);
+                tokio::select! {
+                    biased;
+                    error = fence.shut() => lost(error)?,
+                    effect = observe(live, desktop, display, baseline, settle, &mapping) => effect,
+                }
+            }
         };
         drop(pass);
         let (picture, picture_error) = match fence.check() {

@@ -142,6 +142,15 @@ async fn text_arrives_in_runs_with_its_keys() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn text_gets_more_time_to_appear_than_a_click() {
+    let desk = Desk::ready();
+    desk.connect("kiosk").await;
+    let start = Instant::now();
+    let acted = desk.sessions.act(None, act(type_text("a"))).await.unwrap().1;
+    assert_eq!((acted.effect, start.elapsed().as_millis()), (Effect::None, 900));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_peer_may_lose_is_counted() {
     let desk = Desk::ready();
     desk.connect("kiosk").await;
