@@ -21,7 +21,9 @@ pub(crate) fn run(args: &PeerArgs) -> anyhow::Result<()> {
             }
         }
         PeerCommand::Accept(arg) => {
-            let peer = find(&known, &arg.peer)?;
+            // Where several servers have such an id, the one meant is the one with something to accept.
+            let refused: Vec<_> = known.iter().filter(|peer| peer.refused.is_some()).cloned().collect();
+            let peer = find(&refused, &arg.peer).or_else(|_| find(&known, &arg.peer))?;
             let Some(key) = pins.accept(&peer.pin)? else {
                 bail!("{} has come with no other key than {}", arg.peer, peer.key);
             };
