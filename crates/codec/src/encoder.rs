@@ -7,6 +7,10 @@ use crate::{CodecError, encoders};
 use bytes::Bytes;
 use remote::{Size, VideoCodec};
 
+/// The rate of a pass of [`Encoder::sharpen`], as a factor of the normal one: such a pass is to end, so that
+/// its length counts and not its rate.
+pub(crate) const SHARPENING_RATE: u32 = 40;
+
 /// What an encoder is made for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncoderConfig {
@@ -75,11 +79,36 @@ impl Encoder {
         force_key: bool,
     ) -> Result<Vec<Packet>, CodecError> {
         self.check(&planes)?;
-        let pts_ms = self.last_pts_ms.map_or(pts_ms, |last| pts_ms.max(last.saturating_add(1)));
-        self.last_pts_ms = Some(pts_ms);
+        let pts_ms = self.later(pts_ms);
         match &mut self.library {
             Library::Vpx(vpx) => vpx.encode(&planes, pts_ms, force_key),
             Library::H264(h264) => h264.encode(&planes, pts_ms, force_key),
+        }
+    }
+
+    /// Encodes the picture that was encoded last once more, so that it loses its blur; the rate control does
+    /// not matter to that. It takes about as many bits as the picture itself did, over
+    /// [`passes`](Self::passes) calls with the same planes.
+    pub fn sharpen(&mut self, planes: [(&[u8], usize); 3], pts_ms: i64) -> Result<Vec<Packet>, CodecError> {
+        self.check(&planes)?;
+        let pts_ms = self.later(pts_ms);
+        match &mut self.library {
+            Library::Vpx(vpx) => vpx.sharpen(&planes, pts_ms),
+            Library::H264(h264) => h264.sharpen(&planes, pts_ms),
+        }
+    }
+
+    /// How many passes of [`sharpen`](Self::sharpen) the last picture deserves: none if it is sharp. VP9 takes
+    /// on everything at once; the others approach it.
+    pub fn passes(&mut self) -> u32 {
+        let sharp = match &mut self.library {
+            Library::Vpx(vpx) => vpx.is_sharp(),
+            Library::H264(_) => false,
+        };
+        match self.config.codec {
+            _ if sharp => 0,
+            VideoCodec::Vp9 => 1,
+            _ => 4,
         }
     }
 
@@ -92,6 +121,13 @@ impl Encoder {
         }
         self.config = EncoderConfig { kbit_per_second, fps, ..self.config.clone() };
         Ok(())
+    }
+
+    /// The time of a picture: after the one before.
+    fn later(&mut self, pts_ms: i64) -> i64 {
+        let pts_ms = self.last_pts_ms.map_or(pts_ms, |last| pts_ms.max(last.saturating_add(1)));
+        self.last_pts_ms = Some(pts_ms);
+        pts_ms
     }
 
     /// The libraries read what the size says; fewer samples must not get there.

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "sets options of openh264")]
 
+use crate::encoder::SHARPENING_RATE;
 use crate::{CodecError, EncoderConfig, Packet};
 use bytes::Bytes;
 use openh264::encoder::{
@@ -12,7 +13,8 @@ use openh264::formats::YUVSource;
 use openh264::{OpenH264API, Timestamp};
 use openh264_sys2::{
     ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_FRAME_RATE, ENCODER_OPTION_MAX_BITRATE,
-    ENCODER_OPTION_TRACE_LEVEL, SBitrateInfo, SPATIAL_LAYER_0, SPATIAL_LAYER_ALL, WELS_LOG_QUIET,
+    ENCODER_OPTION_RC_FRAME_SKIP, ENCODER_OPTION_TRACE_LEVEL, SBitrateInfo, SPATIAL_LAYER_0,
+    SPATIAL_LAYER_ALL, WELS_LOG_QUIET,
 };
 use remote::{Size, VideoCodec};
 use std::ffi::c_int;
@@ -81,6 +83,30 @@ impl H264Encoder {
         Ok(if data.is_empty() { Vec::new() } else { vec![Packet { data, key }] })
     }
 
+    /// At a rate that leaves the quantizer free to fall, which it does a step a picture.
+    pub(crate) fn sharpen(
+        &mut self,
+        planes: &[(&[u8], usize); 3],
+        pts_ms: i64,
+    ) -> Result<Vec<Packet>, CodecError> {
+        let EncoderConfig { kbit_per_second, fps, .. } = self.config;
+        self.set_rate(kbit_per_second.saturating_mul(SHARPENING_RATE), fps)?;
+        self.skip_pictures(false)?;
+        let encoded = self.encode(planes, pts_ms, false);
+        self.skip_pictures(true)?;
+        self.set_rate(kbit_per_second, fps)?;
+        encoded
+    }
+
+    /// Whether the rate control may drop pictures.
+    fn skip_pictures(&mut self, may: bool) -> Result<(), CodecError> {
+        if self.started {
+            self.set_option(ENCODER_OPTION_RC_FRAME_SKIP, &mut c_int::from(may))
+        } else {
+            Ok(())
+        }
+    }
+
     pub(crate) fn set_rate(&mut self, kbit_per_second: u32, fps: u32) -> Result<(), CodecError> {
         let config = EncoderConfig { kbit_per_second, fps, ..self.config.clone() };
         if !self.started {
@@ -103,7 +129,7 @@ impl H264Encoder {
 
     /// Sets an option. `T` must be what the library's header says for it.
     fn set_option<T>(&mut self, option: ENCODER_OPTION, value: &mut T) -> Result<(), CodecError> {
-        // SAFETY: the three callers give an `int`, a `float` and an `SBitrateInfo`, as documented for their
+        // SAFETY: the callers give `int`s, a `float` and `SBitrateInfo`s, as documented for their
         // options; the library copies it.
         match unsafe { self.library.raw_api().set_option(option, from_mut(value).cast()) } {
             0 => Ok(()),

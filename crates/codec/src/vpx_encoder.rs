@@ -20,6 +20,15 @@ use vpx_sys::{
 /// Pictures from this size on are worth a second thread, VP9's rows being cheap to hand out.
 const TWO_THREADS_FROM: u64 = 1280 * 720;
 
+/// What text looks like under this quantizer of 0 to 63 can not be told from the original.
+const SHARP: u32 = 20;
+
+/// Under 56 text stays legible while much moves.
+const LEGIBLE: u32 = 56;
+
+/// Pictures are dropped once the buffer is a quarter full of what the line has not taken yet.
+const DROPS_BELOW: u32 = 25;
+
 /// Encodes VP8 or VP9.
 #[derive(Debug)]
 pub(crate) struct VpxEncoder {
@@ -124,10 +133,43 @@ impl VpxEncoder {
         }
     }
 
+    /// The quantizer is let down to where nothing is lost that matters, and the rate to what that takes.
+    pub(crate) fn sharpen(
+        &mut self,
+        planes: &[(&[u8], usize); 3],
+        pts_ms: i64,
+    ) -> Result<Vec<Packet>, CodecError> {
+        let normal = self.config.rc_target_bitrate;
+        self.config.rc_target_bitrate = normal.saturating_mul(crate::encoder::SHARPENING_RATE);
+        self.config.rc_max_quantizer = SHARP;
+        self.config.rc_dropframe_thresh = 0;
+        let encoded = self.apply().and_then(|()| self.encode(planes, pts_ms, false));
+        self.config.rc_target_bitrate = normal;
+        self.config.rc_max_quantizer = LEGIBLE;
+        self.config.rc_dropframe_thresh = DROPS_BELOW;
+        self.apply()?;
+        encoded
+    }
+
+    /// Whether the last picture was coded so finely that another pass would show nothing new.
+    pub(crate) fn is_sharp(&mut self) -> bool {
+        let mut quantizer: c_int = c_int::MAX;
+        let pointer = std::ptr::from_mut(&mut quantizer);
+        // SAFETY: this one takes a pointer to an `int`, and writes to it in this call only.
+        let known = unsafe {
+            self.context.control(vp8e_enc_control_id::VP8E_GET_LAST_QUANTIZER_64 as c_int, pointer)
+        };
+        known.is_ok() && u32::try_from(quantizer).is_ok_and(|quantizer| quantizer <= SHARP)
+    }
+
     pub(crate) fn set_rate(&mut self, kbit_per_second: u32, fps: u32) -> Result<(), CodecError> {
         self.fps = fps;
         self.config.rc_target_bitrate = kbit_per_second.max(1);
-        // SAFETY: an initialised encoder; the configuration is the one it has, but for the rate.
+        self.apply()
+    }
+
+    fn apply(&mut self) -> Result<(), CodecError> {
+        // SAFETY: an initialised encoder; the configuration is the one it has, but for rate and quality.
         match unsafe { vpx_codec_enc_config_set(self.context.as_ptr(), &*self.config) } {
             vpx_codec_err_t::VPX_CODEC_OK => Ok(()),
             _ => Err(self.refused()),
@@ -166,12 +208,10 @@ fn configuration(
     config.kf_mode = vpx_kf_mode::VPX_KF_DISABLED;
     config.rc_end_usage = vpx_rc_mode::VPX_CBR;
     config.rc_target_bitrate = wanted.kbit_per_second.max(1);
-    // Pictures are dropped once the buffer is a quarter full of what the line has not taken yet.
-    config.rc_dropframe_thresh = 25;
+    config.rc_dropframe_thresh = DROPS_BELOW;
     config.rc_resize_allowed = 0;
-    // Under 56 text stays legible while much moves.
     config.rc_min_quantizer = 2;
-    config.rc_max_quantizer = 56;
+    config.rc_max_quantizer = LEGIBLE;
     config.rc_undershoot_pct = 50;
     config.rc_overshoot_pct = 50;
     // Milliseconds of the rate: a keyframe may take what is in the buffer.

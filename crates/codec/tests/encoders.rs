@@ -233,3 +233,30 @@ fn codecs_that_are_not_built_in_are_refused() {
     assert!(Encoder::new(&config(VideoCodec::Av1, Size::new(64, 64), 500)).is_err());
     assert!(Decoder::new(VideoCodec::Av1, LIMIT).is_ok());
 }
+
+#[test]
+fn a_still_picture_loses_its_blur() {
+    let size = Size::new(1280, 800);
+    let pictures = [screen(size, 0), screen(size, 5)];
+    for codec in encoders() {
+        let mut encoder = Encoder::new(&config(*codec, size, 700)).expect("an encoder");
+        let mut decoder = Decoder::new(*codec, LIMIT).expect("a decoder");
+        let (_, blurred) = round_trip(&mut encoder, &mut decoder, &pictures);
+        let picture = &pictures[1];
+        let mut sharp = blurred;
+        for pass in 0..encoder.passes() {
+            let packets = encoder.sharpen(picture.planes(), 200 + i64::from(pass) * 40).expect("a pass");
+            for packet in packets {
+                assert!(!packet.key && decoder.decode(&packet.data).expect("a sound packet"));
+                sharp = psnr(&decoder.picture().expect("a picture"), &picture.picture());
+            }
+        }
+        println!("{codec}: {blurred:.1} dB, sharpened {sharp:.1} dB");
+        let gain = if *codec == VideoCodec::H264 { 0.5 } else { 3.0 };
+        assert!(
+            sharp >= blurred + gain || encoder.passes() == 0,
+            "{codec}: {blurred:.1} dB, then {sharp:.1}"
+        );
+        assert_eq!(encoder.config(), &config(*codec, size, 700), "and goes on at the normal rate");
+    }
+}
