@@ -236,8 +236,7 @@ impl Service {
         for display in displays {
             let Some(wish) = self.wish(display) else { continue };
             let now = Instant::now();
-            let Some((at, due)) = self.streams.get(&display).and_then(|stream| stream.due(wish.fps, now))
-            else {
+            let Some((at, due)) = self.streams.get(&display).and_then(|stream| stream.due(&wish, now)) else {
                 continue;
             };
             let at = self.retry_at.map_or(at, |retry| at.max(retry));

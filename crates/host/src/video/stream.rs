@@ -13,12 +13,9 @@ const KEY_INTERVAL: Duration = Duration::from_millis(20);
 const RESTS_AFTER: Duration = Duration::from_millis(100);
 /// Changes of a smaller part of the screen (a blinking caret, a clock) are sharp as they are.
 const WORTH_REFINING: u64 = 50;
-/// The last picture is sharpened in a few passes: the encoder takes on a part of the blocks in each. Few and
-/// quick, so that who waits for the screen to settle does not wait for this.
-const PASSES: u32 = 4;
+/// Between two passes, where the codec needs several: quick, so that who waits for the screen to settle does
+/// not wait for this.
 const PASS_INTERVAL: Duration = Duration::from_millis(40);
-/// The rate of these passes, as a factor of the normal one: what is left to send is little.
-const PASS_RATE: u32 = 40;
 
 /// What all viewers of the display want together.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +51,7 @@ pub(super) struct Stream {
     dropped: bool,
     /// How much changed since the last sharp picture, in pixels.
     changed: u64,
+    /// The sharpening of a picture at rest, while there is something left to do.
     refining: Option<Refining>,
     started: Option<Instant>,
     last_key: Option<Instant>,
@@ -62,7 +60,7 @@ pub(super) struct Stream {
 #[derive(Debug, Clone, Copy)]
 struct Refining {
     at: Instant,
-    /// Half passes.
+    /// Passes.
     left: u32,
 }
 
@@ -94,10 +92,12 @@ impl Stream {
         self.dirty = true;
     }
 
-    /// When the next picture is due, and what for.
-    pub(super) fn due(&self, fps: u32, now: Instant) -> Option<(Instant, Due)> {
-        let paced = || self.started.map_or(now, |at| at + Duration::from_secs(1) / fps.max(1));
-        if self.key {
+    /// When the next picture is due, and what for. Another codec than before begins at once, with a keyframe,
+    /// also on a screen at rest (session §3.3).
+    pub(super) fn due(&self, wish: &Wish, now: Instant) -> Option<(Instant, Due)> {
+        let paced = || self.started.map_or(now, |at| at + Duration::from_secs(1) / wish.fps.max(1));
+        let other_codec = self.encoder.as_ref().is_some_and(|encoder| encoder.config().codec != wish.codec);
+        if self.key || other_codec {
             return Some((self.last_key.map_or(now, |at| at + KEY_INTERVAL), Due::Fresh));
         }
         if self.dirty {
@@ -126,36 +126,41 @@ impl Stream {
     ) -> Result<Option<Coded>, CodecError> {
         let now = Instant::now();
         self.started = Some(now);
+        self.prepare(size, wish)?;
         let refining = self.refining.take();
-        let rate = bitrate(size, wish.ratio);
-        let rate = if refining.is_some() { rate * PASS_RATE } else { rate };
-        self.prepare(size, wish, rate)?;
         let Some(encoder) = &mut self.encoder else { return Ok(None) };
-        let packets = encoder.encode(self.planes.planes(), pts_ms, self.key)?;
-        // A pass that the rate control drops counts half, so that it ends.
-        let cost = if packets.is_empty() { 1 } else { 2 };
-        self.refining = refining.and_then(|refining| refining.again(now, cost));
-        if packets.is_empty() {
-            self.dropped = refining.is_none();
-            return Ok(None);
-        }
+        let packets = match refining {
+            Some(_) => encoder.sharpen(self.planes.planes(), pts_ms)?,
+            None => encoder.encode(self.planes.planes(), pts_ms, self.key)?,
+        };
         let key = packets.iter().any(|packet| packet.key);
         if key {
             self.key = false;
             self.last_key = Some(now);
+            self.changed = size.area();
         }
-        self.dropped = false;
-        let worth = key || self.changed >= size.area() / WORTH_REFINING;
-        if refining.is_some() {
+        self.dropped = packets.is_empty() && refining.is_none();
+        if let Some(Refining { left, .. }) = refining {
+            self.refine(now + PASS_INTERVAL, left - 1);
+        } else if refine && !self.dropped && self.changed >= size.area() / WORTH_REFINING {
+            let passes = encoder.passes();
+            self.refine(now + RESTS_AFTER, passes);
+        }
+        let packets: Vec<Bytes> = packets.into_iter().map(|packet| packet.data).collect();
+        Ok((!packets.is_empty()).then_some(Coded { key, packets }))
+    }
+
+    fn refine(&mut self, at: Instant, left: u32) {
+        if left == 0 {
             self.changed = 0;
-        } else if refine && worth {
-            self.refining = Some(Refining { at: now + RESTS_AFTER, left: 2 * PASSES });
+        } else {
+            self.refining = Some(Refining { at, left });
         }
-        Ok(Some(Coded { key, packets: packets.into_iter().map(|packet| packet.data).collect() }))
     }
 
     /// An encoder for this size and codec, at this rate. A new one begins with a keyframe.
-    fn prepare(&mut self, size: Size, wish: Wish, rate: u32) -> Result<(), CodecError> {
+    fn prepare(&mut self, size: Size, wish: Wish) -> Result<(), CodecError> {
+        let rate = bitrate(size, wish.ratio);
         let config = EncoderConfig { codec: wish.codec, size, fps: wish.fps, kbit_per_second: rate };
         match &mut self.encoder {
             Some(encoder) if encoder.config().codec == wish.codec && encoder.config().size == size => {
@@ -167,15 +172,9 @@ impl Stream {
                 self.encoder = None;
                 self.encoder = Some(Encoder::new(&config)?);
                 self.key = true;
+                self.refining = None;
             }
         }
         Ok(())
-    }
-}
-
-impl Refining {
-    fn again(self, now: Instant, cost: u32) -> Option<Self> {
-        let left = self.left.checked_sub(cost).filter(|left| *left > 0)?;
-        Some(Self { at: now + PASS_INTERVAL, left })
     }
 }
