@@ -12,8 +12,9 @@ use remote::{Permission, Permissions, Point, Size};
 use serde_json::Value;
 use session_proto::host::{
     Announcement, ApproveMode, Encoding, Event, Host, HostContext, HostDisplay, HostInput, HostRandom,
-    InputKey, Output, View,
+    InputKey, Output, Passwords, View,
 };
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CLIENT_PASSWORD: &str = "beacon-Light-7";
@@ -91,7 +92,7 @@ fn context(recording: &Recording, id: &str, password: &str) -> HostContext {
         identity: None,
         allow_plain: false,
         salt: SALT.into(),
-        passwords: vec![PasswordHash::new(password, SALT)],
+        passwords: Arc::new(Passwords::new(Some(PasswordHash::new(password, SALT)))),
         approve: if click_only { ApproveMode::Click } else { ApproveMode::Both },
         permissions: Permissions { denied },
         remote_ip: "192.0.2.1".parse().unwrap(),

@@ -21,6 +21,9 @@ pub struct HostConfig {
     pub id: Option<String>,
     /// The permanent password from now on; `None` keeps the one set before, if any.
     pub password: Option<Secret>,
+    /// A password made here, told to the person at this machine, and replaced after each session. `None`: there
+    /// is none.
+    pub one_time: Option<OneTime>,
     pub approve: ApproveMode,
     /// What clients may not do. [`default_denied`] is right where there is just a screen.
     pub permissions: Permissions,
@@ -46,6 +49,7 @@ impl HostConfig {
             state_dir: "host".into(),
             id: None,
             password: None,
+            one_time: None,
             approve: ApproveMode::Password,
             permissions: default_denied(),
             allow_plain: false,
@@ -57,6 +61,21 @@ impl HostConfig {
             username: String::new(),
             hostname: String::new(),
         }
+    }
+}
+
+/// What one-time passwords look like (session §2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneTime {
+    /// Characters; stock hosts offer 6, 8 and 10.
+    pub length: usize,
+    /// Digits only, for who has to say it over the telephone.
+    pub digits: bool,
+}
+
+impl Default for OneTime {
+    fn default() -> Self {
+        Self { length: 6, digits: false }
     }
 }
 
@@ -191,6 +210,8 @@ pub enum HostEvent {
     ApprovalWanted {
         session: SessionId,
     },
+    /// From now on this is the one-time password; also at the start.
+    OneTimePassword(Secret),
     WrongPassword {
         session: SessionId,
         from: SocketAddr,

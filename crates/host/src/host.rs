@@ -3,6 +3,7 @@
 use crate::config::{Counters, HostConfig, HostError, HostEvent, Limits, Path, SessionId};
 use crate::injector::{InputFaults, InputThread};
 use crate::listener;
+use crate::one_time;
 use crate::place::Place;
 use crate::rendezvous;
 use crate::session::{self, Command, Incoming};
@@ -11,10 +12,9 @@ use crate::transport::Transport;
 use crate::video::{VideoHandle, VideoService};
 use hbb_common::addr::normalize_ip;
 use hbb_common::key::{PublicKey, SigningKey};
-use hbb_common::password::PasswordHash;
 use hbb_common::peer_id::{MAX_ID_LEN, MIN_ID_LEN};
-use remote::{Permission, Size};
-use session_proto::host::{Attempts, ClientInfo};
+use remote::{Permission, Secret, Size};
+use session_proto::host::{Attempts, ClientInfo, Passwords};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) config: HostConfig,
     pub(crate) state: Mutex<State>,
     pub(crate) attempts: Arc<Attempts>,
+    pub(crate) passwords: Arc<Passwords>,
+    one_time: Mutex<Option<Secret>>,
     pub(crate) counters: Counters,
     pub(crate) video: VideoHandle,
     pub(crate) input: InputThread,
@@ -113,6 +115,8 @@ impl Host {
         let input_faults = Arc::new(InputFaults::default());
         let input = InputThread::spawn(&*config.screen, input_faults.clone())?;
         let shared = Arc::new(Shared {
+            passwords: Arc::new(Passwords::new(state.password.clone())),
+            one_time: Mutex::default(),
             state: Mutex::new(state),
             attempts: Arc::default(),
             counters: Counters::default(),
@@ -127,6 +131,7 @@ impl Host {
             config,
         });
         let from_the_start = Mutex::new(Some(shared.events.subscribe()));
+        shared.renew_one_time();
         if let Some(listener) = listener {
             shared.spawn(listener::run(shared.clone(), listener));
         }
@@ -162,6 +167,21 @@ impl HostHandle {
     /// The id that clients dial; can change while registering (see [`HostEvent::IdReplaced`]).
     pub fn id(&self) -> String {
         self.shared.state().id.clone()
+    }
+
+    /// Whether any password lets clients in.
+    pub fn has_password(&self) -> bool {
+        !self.shared.passwords.is_empty()
+    }
+
+    /// The present one-time password, if there are any.
+    pub fn one_time_password(&self) -> Option<Secret> {
+        self.shared.one_time().clone()
+    }
+
+    /// Replaces the one-time password; sessions that it let in go on.
+    pub fn renew_one_time_password(&self) {
+        self.shared.renew_one_time();
     }
 
     /// What clients verify this host by.
@@ -254,10 +274,23 @@ impl Shared {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn credentials(&self) -> (SigningKey, String, String, Vec<PasswordHash>) {
+    pub(crate) fn credentials(&self) -> (SigningKey, String, String) {
         let state = self.state();
-        let passwords = state.password.iter().cloned().collect();
-        (state.identity.clone(), state.id.clone(), state.salt.clone(), passwords)
+        (state.identity.clone(), state.id.clone(), state.salt.clone())
+    }
+
+    fn one_time(&self) -> MutexGuard<'_, Option<Secret>> {
+        self.one_time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A fresh one-time password, where there are any.
+    pub(crate) fn renew_one_time(&self) {
+        let Some(rules) = self.config.one_time else { return };
+        let mut current = self.one_time();
+        let (password, hash) = one_time::make(rules, &self.state().salt);
+        self.passwords.set_one_time(Some(hash));
+        *current = Some(password.clone());
+        self.report(HostEvent::OneTimePassword(password));
     }
 
     pub(crate) fn original_size(&self, monitor: &str) -> Option<Size> {

@@ -9,6 +9,7 @@ mod host;
 mod injector;
 pub mod keymap;
 mod listener;
+mod one_time;
 mod paths;
 mod place;
 mod rendezvous;
@@ -18,7 +19,9 @@ pub mod state;
 mod transport;
 pub mod video;
 
-pub use config::{Counters, HostConfig, HostError, HostEvent, Limits, Path, ServerConfig, SessionId};
+pub use config::{
+    Counters, HostConfig, HostError, HostEvent, Limits, OneTime, Path, ServerConfig, SessionId,
+};
 pub use host::{Host, HostHandle, SessionInfo};
 pub use injector::InputFaults;
 pub use session_proto::host::{ApproveMode, Authorisation, ClientInfo, CloseCause};

@@ -82,6 +82,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, cancel: Cance
         screenshots: JoinSet::new(),
         login_until: now + shared.config.limits.login,
         sealed: false,
+        authorised: false,
         counted: Refusals::default(),
         view: None,
         since_key: BTreeMap::new(),
@@ -93,14 +94,14 @@ pub(crate) async fn serve(shared: Arc<Shared>, incoming: Incoming, cancel: Cance
 }
 
 fn context(shared: &Shared, from: SocketAddr, secured: bool) -> HostContext {
-    let (identity, id, salt, passwords) = shared.credentials();
+    let (identity, id, salt) = shared.credentials();
     let config = &shared.config;
     HostContext {
         id,
         identity: secured.then_some(identity),
         allow_plain: config.allow_plain,
         salt,
-        passwords,
+        passwords: shared.passwords.clone(),
         approve: config.approve,
         permissions: config.permissions.clone(),
         remote_ip: from.ip(),
@@ -131,6 +132,7 @@ struct Session {
     screenshots: JoinSet<(usize, Result<Bytes, String>)>,
     login_until: Instant,
     sealed: bool,
+    authorised: bool,
     counted: Refusals,
     /// What the client last wanted to see.
     view: Option<View>,
@@ -225,6 +227,7 @@ impl Session {
             ViewerEvent::Frame { display, codec, key, pts_ms, packets } => {
                 self.keep_recordable(display, key);
                 self.host.send_frame(CodedFrame { display, codec, key, pts_ms, packets }, now);
+                self.host.set_bitrate(self.shared.video.target_bitrate());
             }
             ViewerEvent::Monitors(monitors) => self.host.set_displays(displays(&self.shared, &monitors)),
             ViewerEvent::Cursor { id, shape } => self.host.send_cursor(id, &shape),
@@ -250,8 +253,8 @@ impl Session {
     fn look(&mut self, view: View) {
         let video = &self.shared.video;
         video.set_viewer(self.id.0, viewer(view.clone(), self.viewer.clone()));
-        // Both begin with a keyframe, also on a screen at rest (session §3.3).
-        let restart = |before: &View| before.decoding != view.decoding || before.recording != view.recording;
+        // A recording begins with a keyframe, and so does what follows it (session §3.3).
+        let restart = |before: &View| before.recording != view.recording;
         if self.view.as_ref().is_some_and(restart) {
             video.refresh(None);
         }
@@ -299,13 +302,17 @@ impl Session {
             Event::WrongPassword => {
                 shared.counters.wrong_passwords.fetch_add(1, Ordering::Relaxed);
                 shared.report(HostEvent::WrongPassword { session, from: self.from });
+                if shared.passwords.is_worn_out() {
+                    shared.renew_one_time();
+                }
             }
             Event::LoginRefused(text) => {
                 shared.counters.login_refused.fetch_add(1, Ordering::Relaxed);
                 shared.report(HostEvent::LoginRefused { session, text });
             }
             Event::Authorised(how) => {
-                if shared.authorise(session) {
+                self.authorised = shared.authorise(session);
+                if self.authorised {
                     shared.report(HostEvent::Authorised { session, how });
                 } else {
                     self.host.close("Too many sessions");
@@ -350,6 +357,9 @@ impl Drop for Session {
             self.shared.counters.insecure.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.report(HostEvent::Disconnected { session: self.id, cause });
+        if self.authorised {
+            self.shared.renew_one_time();
+        }
     }
 }
 

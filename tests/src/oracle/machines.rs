@@ -204,7 +204,7 @@ fn host_context() -> host::HostContext {
         identity: None,
         allow_plain: true,
         salt: "salt".into(),
-        passwords: Vec::new(),
+        passwords: Arc::default(),
         approve: host::ApproveMode::Click,
         permissions: Permissions::default(),
         remote_ip: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),

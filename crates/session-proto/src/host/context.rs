@@ -1,8 +1,8 @@
 //! What a host decides before a client comes.
 
 use super::attempts::Attempts;
+use super::passwords::Passwords;
 use hbb_common::key::SigningKey;
-use hbb_common::password::PasswordHash;
 use remote::{Permissions, Point, Size};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,8 +18,7 @@ pub struct HostContext {
     /// Whether a client that was offered encryption may go on without (rendezvous §6.3).
     pub allow_plain: bool,
     pub salt: String,
-    /// Accepted passwords, tried in this order.
-    pub passwords: Vec<PasswordHash>,
+    pub passwords: Arc<Passwords>,
     pub approve: ApproveMode,
     pub permissions: Permissions,
     pub remote_ip: IpAddr,

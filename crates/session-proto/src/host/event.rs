@@ -77,8 +77,11 @@ pub enum CloseCause {
 /// Who lets a client in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authorisation {
-    /// The password in this place of the list.
-    Password(usize),
+    /// The permanent password.
+    Password,
+    OneTimePassword,
+    /// The one-time password that let this session in before, when the connection broke.
+    RecentSession,
     LocalUser,
 }
 

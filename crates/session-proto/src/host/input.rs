@@ -186,6 +186,11 @@ impl Listed {
         }
         listed
     }
+
+    /// Whether a key with these does something else than write.
+    fn is_shortcut(&self) -> bool {
+        self.modifiers.iter().any(|m| !matches!(m, Modifier::Shift | Modifier::AltGr))
+    }
 }
 
 fn down(key: InputKey) -> HostInput {
@@ -308,6 +313,10 @@ impl Host {
                 Some(c) => self.text(c.to_string(), event.down, &listed),
                 None => self.refusals.unsupported += 1,
             },
+            // Some clients write shortcuts so, and stock hosts hold what is listed while text is typed.
+            Some(Union::Seq(text)) if !by_position && listed.is_shortcut() && text.chars().count() == 1 => {
+                text.chars().for_each(|c| self.character(c, &listed));
+            }
             Some(Union::Seq(text)) if text.len() <= LONGEST_TEXT => self.text(text, event.down, &listed),
             Some(Union::Seq(_) | Union::Win2winHotkey(_)) | None => self.refusals.unsupported += 1,
         }
@@ -356,7 +365,7 @@ impl Host {
     /// Presses and releases the key of a character. As a shortcut it is the plain key with the listed
     /// modifiers; as writing it is the character itself, and Shift is not the client's to add.
     fn character(&mut self, c: char, listed: &Listed) {
-        let shortcut = listed.modifiers.iter().any(|m| !matches!(m, Modifier::Shift | Modifier::AltGr));
+        let shortcut = listed.is_shortcut();
         let input = InputKey::Character(if shortcut || !listed.caps { c } else { capital(c) });
         self.release_unlisted(listed);
         let mut listed_now = Listed { modifiers: listed.modifiers.clone(), ..*listed };

@@ -1,5 +1,6 @@
 //! Key exchange and login (rendezvous §6.1, §6.3; session §2).
 
+use super::passwords::SessionKey;
 use super::{
     ApproveMode, Authorisation, ClientInfo, CloseCause, Event, Host, LAST_WORDS, Phase, SessionKind,
 };
@@ -120,15 +121,14 @@ impl Host {
             self.answer(&text);
             return self.event(Event::LoginRefused(text));
         }
-        // Every password is tried, so that the time does not tell which one fitted.
-        let challenge = &self.challenge;
-        let fits = self.context.passwords.iter().map(|hash| hash.accepts(challenge, proof));
-        let fitting =
-            fits.enumerate().fold(None, |found, (i, fits)| if fits { found.or(Some(i)) } else { found });
-        match fitting {
-            Some(i) => {
+        let key = SessionKey::of(client);
+        match self.context.passwords.check(&key, &self.challenge, proof, now) {
+            Some(how) => {
                 self.context.attempts.succeeded(self.context.remote_ip);
-                self.authorise(Authorisation::Password(i), now);
+                if matches!(how, Authorisation::OneTimePassword | Authorisation::RecentSession) {
+                    self.remembered = Some(key);
+                }
+                self.authorise(how, now);
             }
             None => {
                 self.context.attempts.failed(self.context.remote_ip, now);

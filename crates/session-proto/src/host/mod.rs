@@ -16,6 +16,7 @@ mod event;
 mod input;
 mod login;
 mod options;
+mod passwords;
 mod probe;
 mod send;
 
@@ -25,6 +26,7 @@ pub use event::{
     Authorisation, ClientInfo, ClipboardFormat, ClipboardItem, CloseCause, Decoding, Event, HostInput,
     InputKey, Output, Refusals, SessionKind, View,
 };
+pub use passwords::Passwords;
 pub use send::CodedFrame;
 
 use crate::client::bounds::is_modest;
@@ -37,6 +39,7 @@ use hbb_common::seal::Seal;
 use hbb_common::session::{self, Message, Misc, TestDelay, message, misc};
 use input::Held;
 use options::Options;
+use passwords::SessionKey;
 use probe::Probe;
 use prost::Message as _;
 use std::collections::VecDeque;
@@ -64,6 +67,8 @@ pub struct Host {
     /// The newest login request; its options count once it is let in.
     request: Option<session::LoginRequest>,
     client: Option<ClientInfo>,
+    /// As which it may come back, if a one-time password let it in.
+    remembered: Option<SessionKey>,
     asked: bool,
     options: Options,
     subscriptions: Subscriptions,
@@ -103,6 +108,7 @@ impl Host {
             probe: Probe::new(now),
             request: None,
             client: None,
+            remembered: None,
             asked: false,
             options: Options::default(),
             subscriptions: Subscriptions::default(),
@@ -178,6 +184,9 @@ impl Host {
             return self.end(CloseCause::TooLong(packet.len()));
         }
         self.heard = now;
+        if let Some(key) = &self.remembered {
+            self.context.passwords.heard(key, now);
+        }
         let plain = match self.seal.as_mut().map(|seal| seal.open(packet.clone())) {
             None => packet,
             Some(Ok(plain)) => plain,
@@ -196,6 +205,7 @@ impl Host {
             (Phase::LastWords { .. } | Phase::Over | Phase::Exchange { .. }, _) => {}
             (_, message::Union::TestDelay(probe)) => self.test_delay(&probe, plain, now),
             (_, message::Union::Misc(Misc { union: Some(misc::Union::CloseReason(text)) })) => {
+                self.forget();
                 self.end(CloseCause::ByClient(text));
             }
             (Phase::Login, message::Union::LoginRequest(request)) => self.login_request(request, now),
@@ -255,6 +265,7 @@ impl Host {
         if matches!(self.phase, Phase::Login | Phase::Live) {
             self.send_misc(misc::Union::CloseReason(reason.into()));
         }
+        self.forget();
         self.end(CloseCause::ByHost(reason.into()));
     }
 
@@ -325,6 +336,13 @@ impl Host {
         self.phase = Phase::Over;
         self.event(Event::Closed(cause));
         self.out.push_back(Output::Close);
+    }
+
+    /// Who left or was sent away needs the present password to come back (session §2.11).
+    fn forget(&mut self) {
+        if let Some(key) = self.remembered.take() {
+            self.context.passwords.forget(&key);
+        }
     }
 
     fn release_all(&mut self) {
