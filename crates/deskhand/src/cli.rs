@@ -154,9 +154,28 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     pub(crate) id: Option<String>,
 
-    /// File whose first line is the password that lets clients in.
+    /// File whose first line is the password that lets clients in. Its hash is kept: once given, it counts
+    /// until another is.
     #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: PathBuf,
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// Also let clients in by a password that is made here and printed, and replaced after each session.
+    #[arg(long, value_name = "LENGTH", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+        value_parser = clap::value_parser!(u8).range(6..=64))]
+    pub(crate) one_time_password: Option<u8>,
+
+    /// Make one-time passwords of digits.
+    #[arg(long, requires = "one_time_password")]
+    pub(crate) digits: bool,
+
+    /// What lets a client in: its password, a person's yes here, or either.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Approve::Password)]
+    pub(crate) approve: Approve,
+
+    /// Program to ask the person by, in place of the terminal: exit code 0 is a yes. $DESKHAND_CLIENT_ID, _NAME,
+    /// _PLATFORM and _ADDRESS say who wants in; all but the address is what the client says.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) ask: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) screen: ScreenArgs,
@@ -184,6 +203,14 @@ pub(crate) struct ScreenArgs {
     /// Share a built-in interactive picture; needs no X server.
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) screen: Option<BuiltInScreen>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Approve {
+    Password,
+    /// A person's word only.
+    Click,
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,11 +1,14 @@
 //! `deskhand host`: this machine's screen for RustDesk clients.
 
-use crate::cli::{HostArgs, ScreenArgs};
+mod ask;
+
+use crate::cli::{Approve, HostArgs, ScreenArgs};
 use crate::{config, lifecycle};
 use anyhow::{Context as _, bail};
+use ask::Ask;
 use host::screen::test_card::DEFAULT_SIZE;
 use host::screen::{Screen, TestCard, VirtualDisplay, X11Screen};
-use host::{Host, HostConfig, HostEvent, HostHandle, ServerConfig};
+use host::{ApproveMode, Host, HostConfig, HostEvent, HostHandle, OneTime, ServerConfig};
 use sessions::{FileSecrets, SecretRef, SecretSource as _};
 use std::io::Write as _;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -13,7 +16,14 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
 pub(crate) async fn run(args: HostArgs) -> anyhow::Result<()> {
-    let password = FileSecrets::default().read(&SecretRef::File(args.password_file.clone()))?;
+    let secrets = FileSecrets::default();
+    let password = args.password_file.map(|file| secrets.read(&SecretRef::File(file))).transpose()?;
+    let approve = match args.approve {
+        Approve::Password => ApproveMode::Password,
+        Approve::Click => ApproveMode::Click,
+        Approve::Both => ApproveMode::Both,
+    };
+    let mut ask = Ask::new(approve != ApproveMode::Password, args.ask)?;
     // The virtual display lives as long as this value.
     let (screen, _virtual_display) = open_screen(&args.screen)?;
     let server = args.server.map(|address| ServerConfig {
@@ -27,12 +37,17 @@ pub(crate) async fn run(args: HostArgs) -> anyhow::Result<()> {
     let host = Host::spawn(HostConfig {
         state_dir: config::state_dir(args.state.as_deref(), "host"),
         id: args.id,
-        password: Some(password),
+        password,
+        one_time: args.one_time_password.map(|length| OneTime { length: length.into(), digits: args.digits }),
+        approve,
         server,
         direct: args.direct_port.map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)),
         ..with_defaults(screen)
     })?;
-    let outcome = watch(&host, &stop).await;
+    if approve == ApproveMode::Password && !host.has_password() {
+        bail!("no client could come in: give --password-file, --one-time-password or --approve click");
+    }
+    let outcome = watch(&host, &mut ask, &stop).await;
     host.shutdown().await;
     outcome
 }
@@ -65,8 +80,12 @@ fn open_screen(args: &ScreenArgs) -> anyhow::Result<(Arc<dyn Screen>, Option<Vir
     Ok((screen, None))
 }
 
-/// Says what happens until told to stop or the screen is gone.
-async fn watch(host: &HostHandle, stop: &tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
+/// Says what happens, and asks, until told to stop or the screen is gone.
+async fn watch(
+    host: &HostHandle,
+    ask: &mut Ask,
+    stop: &tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
     let mut events = host.events();
     {
         let mut out = std::io::stdout().lock();
@@ -82,15 +101,40 @@ async fn watch(host: &HostHandle, stop: &tokio_util::sync::CancellationToken) ->
         let event = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             event = events.recv() => event,
+            (session, yes) = ask.answer() => {
+                let known = if yes { host.accept(session) } else { host.refuse(session) };
+                tracing::info!(?session, yes, known, "answered");
+                continue;
+            }
         };
         match event {
-            Ok(HostEvent::Registered { id }) => writeln!(std::io::stdout().lock(), "registered {id}")?,
-            Ok(HostEvent::ScreenGone { reason }) => bail!("the screen is gone: {reason}"),
-            Ok(event) => tracing::info!(?event, "host"),
+            Ok(event) => tell(host, ask, event)?,
             Err(RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "events came faster than they were told")
+                tracing::warn!(missed, "events came faster than they were told");
             }
             Err(RecvError::Closed) => bail!("the host ended"),
         }
     }
+}
+
+/// What the person at this machine is to know, and what goes to the log.
+fn tell(host: &HostHandle, ask: &mut Ask, event: HostEvent) -> anyhow::Result<()> {
+    tracing::info!(?event, "host");
+    match event {
+        HostEvent::Registered { id } => writeln!(std::io::stdout().lock(), "registered {id}")?,
+        HostEvent::OneTimePassword(password) => {
+            writeln!(std::io::stdout().lock(), "one-time password {}", password.reveal())?;
+        }
+        HostEvent::ApprovalWanted { session } => {
+            if let Some(info) = host.sessions().into_iter().find(|info| info.id == session) {
+                ask.ask(&info)?;
+            }
+        }
+        HostEvent::Authorised { session, .. } | HostEvent::Disconnected { session, .. } => {
+            ask.settled(session);
+        }
+        HostEvent::ScreenGone { reason } => bail!("the screen is gone: {reason}"),
+        _ => {}
+    }
+    Ok(())
 }
