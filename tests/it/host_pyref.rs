@@ -3,7 +3,7 @@
 use deskhand_tests::pyref::{Client, Outcome};
 use deskhand_tests::{Child, Desktop};
 use host::screen::X11Screen;
-use host::{ApproveMode, Host, HostConfig, HostEvent, HostHandle};
+use host::{ApproveMode, Host, HostConfig, HostEvent, HostHandle, OneTime};
 use remote::Secret;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
@@ -106,6 +106,28 @@ async fn the_local_user_lets_a_client_in() {
     let Outcome { ok, report } = client.outcome_async(LIMIT).await;
     assert!(ok, "{report}");
     assert_eq!(report["truth"]["answer"], "No Password Access");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_one_time_password_is_good_for_one_session() {
+    let rig = Rig::with(|config| config.one_time = Some(OneTime { length: 8, digits: true }));
+    let mut events = rig.host.events();
+    let mut next = async || loop {
+        if let HostEvent::OneTimePassword(password) = events.recv().await.unwrap() {
+            break password;
+        }
+    };
+    let first = next().await;
+    assert_eq!(rig.host.one_time_password(), Some(first.clone()));
+    assert!(first.reveal().len() == 8 && first.reveal().bytes().all(|b| b.is_ascii_digit()));
+    rig.run("idle", &["--seconds", "1", "--password", first.reveal()]).await;
+    let second = next().await;
+    assert_ne!(first, second);
+    let old = rig.start("idle", &["--seconds", "1", "--password", first.reveal()]);
+    let Outcome { ok, report } = old.outcome_async(LIMIT).await;
+    assert!(!ok, "{report}");
+    rig.run("idle", &["--seconds", "1", "--password", second.reveal()]).await;
+    rig.run("idle", &["--seconds", "1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

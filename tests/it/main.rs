@@ -11,6 +11,7 @@ mod dependencies;
 mod framebuffer;
 mod fuzz_regressions;
 mod host_paths;
+mod host_program;
 mod host_pyref;
 mod host_recordings;
 mod layering;

@@ -50,3 +50,12 @@ fn screenshots_are_measured_beside_the_bare_encoders() {
     assert!(cases.contains(&("screenshot png, one line changed, 1280x800", None)), "{cases:?}");
     assert!(cases.contains(&("screenshot unchanged, 1280x800", None)), "{cases:?}");
 }
+
+#[test]
+fn input_is_followed_to_the_window_it_is_for() {
+    let rows = rows("host: input");
+    let cases = cases(&rows);
+    for case in ["input: key to X event", "input: pointer to X event"] {
+        assert!(cases.contains(&(case, None)), "{case}: {cases:?}");
+    }
+}
