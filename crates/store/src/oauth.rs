@@ -117,7 +117,7 @@ pub struct CodeExchange {
 /// How the exchange of a code ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Exchanged {
-    Issued(GrantRow),
+    Issued(Box<GrantRow>),
     /// Never issued, or forgotten long after its time.
     Unknown,
     Expired,
@@ -148,7 +148,7 @@ pub struct RefreshExchange {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refreshed {
     /// With the classes of the access token.
-    Issued(GrantRow, Classes),
+    Issued(Box<GrantRow>, Classes),
     Unknown,
     Expired,
     /// Used before: one of two has stolen it, so that everything of this consent has ended.
@@ -282,7 +282,7 @@ impl Store {
                 return Ok(Exchanged::Revoked);
             }
             issue(changes, &consent, consent.grant.classes, &with.tokens)?;
-            Ok(Exchanged::Issued(consent))
+            Ok(Exchanged::Issued(Box::new(consent)))
         })
         .await
     }
@@ -319,7 +319,7 @@ impl Store {
             let sql = "UPDATE refresh_token SET used_at = ?2 WHERE hash = ?1";
             changes.execute(sql, params![with.refresh, now])?;
             issue(changes, &consent, classes, &with.tokens)?;
-            Ok(Refreshed::Issued(consent, classes))
+            Ok(Refreshed::Issued(Box::new(consent), classes))
         })
         .await
     }

@@ -207,12 +207,18 @@ fn usable_from(database: &Connection) -> rusqlite::Result<u32> {
 
 /// Where the file is kept as it was at schema `version`.
 pub(crate) fn backup_path(path: &Path, version: u32) -> PathBuf {
-    path.with_added_extension(format!("v{version}"))
+    with_added(path, &format!(".v{version}"))
+}
+
+fn with_added(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 fn back_up(database: &Connection, path: &Path, version: u32) -> Result<(), StoreError> {
     let to = backup_path(path, version);
-    let partial = to.with_added_extension("partial");
+    let partial = with_added(&to, ".partial");
     let io = |source| StoreError::io(&to, source);
     if let Err(error) = fs::remove_file(&partial)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -221,8 +227,7 @@ fn back_up(database: &Connection, path: &Path, version: u32) -> Result<(), Store
     }
     // SQLite fills an empty file, which has its mode already.
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).map_err(io)?;
-    database
-        .execute("VACUUM INTO ?1", [partial.to_string_lossy()])
-        .map_err(|source| StoreError::database(&partial, source))?;
+    let name = partial.to_str().ok_or_else(|| io(std::io::ErrorKind::InvalidFilename.into()))?;
+    database.execute("VACUUM INTO ?1", [name]).map_err(|source| StoreError::database(&partial, source))?;
     fs::rename(&partial, &to).map_err(io)
 }

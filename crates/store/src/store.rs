@@ -21,6 +21,9 @@ const GROUP: usize = 256;
 /// How long another process may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// One job of the reading thread.
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
 /// Handle on the durable state. When the last one is dropped, what is queued is done and the file closed.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -31,7 +34,7 @@ pub struct Store {
 struct Inner {
     path: PathBuf,
     writes: mpsc::Sender<Box<dyn Write>>,
-    reads: mpsc::Sender<Box<dyn FnOnce(&Connection) + Send>>,
+    reads: mpsc::Sender<Read>,
 }
 
 impl Store {
@@ -56,7 +59,7 @@ impl Store {
         configure(&reader).map_err(failed)?;
         reader.pragma_update(None, "query_only", true).map_err(failed)?;
         let (writes, write_jobs) = mpsc::channel(QUEUE);
-        let (reads, mut read_jobs) = mpsc::channel::<Box<dyn FnOnce(&Connection) + Send>>(QUEUE);
+        let (reads, mut read_jobs) = mpsc::channel::<Read>(QUEUE);
         let for_writer = path.clone();
         let io = |source| StoreError::io(&path, source);
         thread::Builder::new()
@@ -121,7 +124,7 @@ impl Store {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(move |database: &Connection| {
+        let job: Read = Box::new(move |database| {
             // Nobody waits any more: nothing to tell.
             drop(reply.send(work(database)));
         });

@@ -66,7 +66,10 @@ async fn is_live(store: &Store, access: u8) -> bool {
 #[tokio::test]
 async fn a_code_becomes_tokens_that_stand_for_the_consent() {
     let (directory, store) = agreed().await;
-    assert_eq!(store.exchange_code(exchange(50), NOW + 5).await.unwrap(), Exchanged::Issued(consent("c1")));
+    assert_eq!(
+        store.exchange_code(exchange(50), NOW + 5).await.unwrap(),
+        Exchanged::Issued(Box::new(consent("c1")))
+    );
     drop(store);
     let store = Store::open(directory.path()).unwrap();
     let access = store.access([1; 32], NOW + 899).await.unwrap().unwrap();
@@ -114,7 +117,10 @@ async fn refresh_tokens_rotate_and_a_second_use_ends_the_family() {
     let (_directory, store) = agreed().await;
     store.exchange_code(exchange(50), NOW).await.unwrap();
     let classes = consent("c1").grant.classes;
-    assert_eq!(store.refresh(refresh(1, 2), NOW).await.unwrap(), Refreshed::Issued(consent("c1"), classes));
+    assert_eq!(
+        store.refresh(refresh(1, 2), NOW).await.unwrap(),
+        Refreshed::Issued(Box::new(consent("c1")), classes)
+    );
     assert!(matches!(store.refresh(refresh(2, 3), NOW).await.unwrap(), Refreshed::Issued(..)));
     // The thief of the second token comes after its owner.
     assert_eq!(store.refresh(refresh(2, 4), NOW).await.unwrap(), Refreshed::Reused { consent: "c1".into() });
@@ -135,10 +141,10 @@ async fn a_refresh_can_narrow_but_not_widen() {
     assert_eq!(store.refresh(asking(1, 2, "observe execute"), NOW).await.unwrap(), Refreshed::TooMuch);
     let observe: Classes = "observe".parse().unwrap();
     let narrowed = store.refresh(asking(1, 2, "observe"), NOW).await.unwrap();
-    assert_eq!(narrowed, Refreshed::Issued(consent("c1"), observe));
+    assert_eq!(narrowed, Refreshed::Issued(Box::new(consent("c1")), observe));
     assert_eq!(store.access([2; 32], NOW).await.unwrap().unwrap().classes, observe);
     let all_again = store.refresh(refresh(2, 3), NOW).await.unwrap();
-    assert_eq!(all_again, Refreshed::Issued(consent("c1"), consent("c1").grant.classes));
+    assert_eq!(all_again, Refreshed::Issued(Box::new(consent("c1")), consent("c1").grant.classes));
 }
 
 #[tokio::test]
