@@ -54,7 +54,9 @@ impl Choices {
 
     fn targets(&self) -> Result<Selector, String> {
         if self.all_machines {
-            return Ok(Selector::all());
+            let none_named = self.machines.is_empty() && self.selector.trim().is_empty();
+            // Whoever ticks one machine does not mean all of them.
+            return if none_named { Ok(Selector::all()) } else { Err("Choose all machines or some.".into()) };
         }
         let mut parts: Vec<String> =
             self.machines.iter().map(|name| Selector::id(name.as_str()).to_string()).collect();
@@ -136,6 +138,8 @@ mod tests {
             ("machines=all", "Tick at least one"),
             ("scope=observe&machines=some", "Choose the machines"),
             ("scope=observe", "Choose the machines"),
+            ("scope=observe&machines=all&machine=office", "all machines or some"),
+            ("scope=observe&machines=all&selector=office", "all machines or some"),
             ("scope=observe&machines=some&selector=color%3Ared", "The selector can not be read"),
             ("scope=observe&machines=all&lifetime=ever", "for how long"),
             ("scope=root&machines=all", "there is no class"),

@@ -193,7 +193,7 @@ fn limits(show: &ConsentPage<'_>) -> Html {
         })
         .collect();
     format!(
-        "<p class=\"two\"><label>Mode<select name=\"mode\">{modes}</select></label>\
-         <label>For<select name=\"lifetime\">{lifetimes}</select></label></p>"
+        "<label>Mode<select name=\"mode\">{modes}</select></label>\
+         <label>For<select name=\"lifetime\">{lifetimes}</select></label>"
     )
 }
