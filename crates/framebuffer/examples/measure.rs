@@ -156,15 +156,30 @@ fn measure(desktop: &Desktop, name: &str, request: &PictureRequest) {
     report(&format!("{name}: bare png, level 1, adaptive"), bare_ms, "ms", "", 1.0);
     let (plain_ms, plain_bytes) = bare(png::Filter::NoFilter);
     report(&format!("{name}: bare png, level 1, no filter"), plain_ms, "ms", "", 1.0);
-
-    let full = best(|_| {
-        let mut framebuffer = Framebuffer::new();
-        framebuffer.update(frame.clone(), Instant::now());
+    let mut fast_bytes = 0;
+    let fast_ms = best(|_| {
         let start = Instant::now();
-        black_box(framebuffer.picture(request).expect("a picture"));
+        fast_bytes = black_box(fast_png(&rgb, as_png.size)).len();
         start.elapsed()
     });
-    report(&format!("{name}: full"), full, "ms", "bare png, level 1, adaptive", full / bare_ms);
+    report(&format!("{name}: bare png, fast"), fast_ms, "ms", "", 1.0);
+    report(&format!("{name}: bare png, fast, file"), fast_bytes as f64 / 1024.0, "KiB", "", 1.0);
+
+    let full = |format, threads| {
+        let request = PictureRequest { format, ..request.clone() };
+        best(|_| {
+            let mut framebuffer = Framebuffer::with_threads(threads);
+            framebuffer.update(frame.clone(), Instant::now());
+            let start = Instant::now();
+            black_box(framebuffer.picture(&request).expect("a picture"));
+            start.elapsed()
+        })
+    };
+    for threads in [1, 2] {
+        let time = full(request.format, threads);
+        let against = "bare png, level 1, adaptive";
+        report(&format!("{name}: full, {threads} threads"), time, "ms", against, time / bare_ms);
+    }
     let kib = picture.data.len() as f64 / 1024.0;
     let ratio = picture.data.len() as f64 / bare_bytes as f64;
     report(&format!("{name}: file"), kib, "KiB", "bare png, level 1, adaptive", ratio);
@@ -194,15 +209,24 @@ fn measure(desktop: &Desktop, name: &str, request: &PictureRequest) {
     });
     report(&format!("{name}: the same again, with the comparison"), same, "ms", "1 ms", same);
 
-    let jpeg = PictureRequest { format: Format::Jpeg, ..request.clone() };
-    let time = best(|_| {
-        let mut framebuffer = Framebuffer::new();
-        framebuffer.update(frame.clone(), Instant::now());
+    let subsamp = if request.budget.area == u64::MAX || desktop.size.width == 1280 {
+        turbojpeg::Subsamp::Sub2x2
+    } else {
+        turbojpeg::Subsamp::None
+    };
+    let bare_jpeg = best(|_| {
         let start = Instant::now();
-        black_box(framebuffer.picture(&jpeg).expect("a picture"));
+        let (width, height) = (as_png.size.width as usize, as_png.size.height as usize);
+        let format = turbojpeg::PixelFormat::RGB;
+        let image = turbojpeg::Image { pixels: &rgb[..], width, pitch: width * 3, height, format };
+        black_box(turbojpeg::compress(image, 85, subsamp).expect("a JPEG file"));
         start.elapsed()
     });
-    report(&format!("{name}: as jpeg"), time, "ms", "bare png, level 1, adaptive", time / bare_ms);
+    report(&format!("{name}: bare jpeg"), bare_jpeg, "ms", "", 1.0);
+    for threads in [1, 2] {
+        let time = full(Format::Jpeg, threads);
+        report(&format!("{name}: as jpeg, {threads} threads"), time, "ms", "bare jpeg", time / bare_jpeg);
+    }
 }
 
 fn pixels_of(file: &[u8]) -> Vec<u8> {
@@ -219,6 +243,18 @@ fn bare_png(rgb: &[u8], size: Size, filter: png::Filter) -> Vec<u8> {
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_deflate_compression(png::DeflateCompression::Level(1));
     encoder.set_filter(filter);
+    let mut writer = encoder.write_header().expect("a header");
+    writer.write_image_data(rgb).expect("rows");
+    writer.finish().expect("an end");
+    file
+}
+
+fn fast_png(rgb: &[u8], size: Size) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, size.width, size.height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header().expect("a header");
     writer.write_image_data(rgb).expect("rows");
     writer.finish().expect("an end");

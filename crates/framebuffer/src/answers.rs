@@ -1,14 +1,13 @@
 //! Picture files, and what of the last one can be used for the next.
 
 use crate::jpeg_strips::{self, JpegStrip};
-use crate::native::Span;
-use crate::painter::{Painter, Pointer};
+use crate::painter::Pointer;
 use crate::png_strips::{self, PngStrip};
 use crate::shape::Shape;
+use crate::strips::{Kept, Source, Strips, within};
 use crate::{Budget, EncodedPicture, Format, PictureError, PictureFormat, PictureRequest};
 use bytes::Bytes;
 use remote::{Frame, Pixels, Rect};
-use std::ops::Range;
 use turbojpeg::Subsamp;
 
 /// Qualities of JPEG, the best first. Under the last one letters lose their shape.
@@ -17,15 +16,6 @@ const LOWEST_QUALITY: u8 = 70;
 
 /// Files are made smaller at most so often; each time takes a tenth at least.
 const SMALLER: usize = 40;
-
-/// The newest frame and when its rows last changed.
-pub(crate) struct Source<'a> {
-    pub(crate) frame: &'a Frame,
-    /// Counts the frames that differ from the one before.
-    pub(crate) generation: u64,
-    /// The generation in which any of some rows last changed.
-    pub(crate) newest: &'a dyn Fn(Range<u32>) -> u64,
-}
 
 /// What is kept of the answers to one request.
 #[derive(Debug)]
@@ -38,68 +28,6 @@ pub(crate) struct Answers {
     /// One for each of [`QUALITIES`].
     jpeg: [Strips<JpegStrip>; QUALITIES.len()],
     file: Option<Kept<EncodedPicture>>,
-}
-
-/// Something made of pixels, and what it was made of.
-#[derive(Debug)]
-struct Kept<T> {
-    made: T,
-    /// What it adds to a file.
-    bytes: usize,
-    generation: u64,
-    pointer: Option<Pointer>,
-}
-
-impl<T> Kept<T> {
-    /// Whether `rect` with `pointer` over it would make the same thing again.
-    fn is_good(&self, source: &Source<'_>, rect: Rect, pointer: Option<&Pointer>) -> bool {
-        (source.newest)(rect.y..rect.y + rect.height) <= self.generation && self.pointer.as_ref() == pointer
-    }
-}
-
-/// The compressed strips of a shape, as far as there are any.
-#[derive(Debug)]
-struct Strips<T>(Vec<Option<Kept<T>>>);
-
-impl<T> Strips<T> {
-    fn none(shape: Shape) -> Self {
-        Self((0..shape.strips()).map(|_| None).collect())
-    }
-
-    /// Makes those that are not good any more, until all of them are there or take more than `most` bytes;
-    /// says how many bytes they take.
-    fn renew(
-        &mut self,
-        shape: Shape,
-        source: &Source<'_>,
-        painter: &mut Painter<'_>,
-        most: usize,
-        mut compress: impl FnMut(&[u8]) -> Result<(T, usize), PictureError>,
-    ) -> Result<usize, PictureError> {
-        let pointer = painter.pointer();
-        let is_good = |kept: &Kept<T>, rect| kept.is_good(source, rect, within(pointer, rect));
-        let good = (0..)
-            .zip(&self.0)
-            .filter_map(|(n, kept)| kept.as_ref().filter(|kept| is_good(kept, shape.strip_source(n))));
-        let mut total = good.map(|kept| kept.bytes).sum();
-        for (strip, kept) in (0..).zip(&mut self.0) {
-            if total > most {
-                break;
-            }
-            let rect = shape.strip_source(strip);
-            if !kept.as_ref().is_some_and(|kept| is_good(kept, rect)) {
-                let (made, bytes) = compress(painter.strip(shape, strip)?)?;
-                let (generation, pointer) = (source.generation, within(pointer, rect).cloned());
-                *kept = Some(Kept { made, bytes, generation, pointer });
-                total += bytes;
-            }
-        }
-        Ok(total)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> + Clone {
-        self.0.iter().flatten().map(|kept| &kept.made)
-    }
 }
 
 impl Answers {
@@ -130,13 +58,12 @@ impl Answers {
         if let Some(file) = self.file.as_ref().filter(|f| f.is_good(source, self.region, pointer)) {
             return Ok(file.made.clone());
         }
-        let mut painter = Painter::new(source.frame, pointer);
         let made = match self.format {
-            Format::Png => self.png_of_some_size(source, &mut painter)?,
-            Format::Jpeg => self.jpeg_of_some_size(source, &mut painter)?,
-            Format::Auto => match self.png(source, &mut painter, self.budget.file_bytes())? {
+            Format::Png => self.png_of_some_size(source, pointer)?,
+            Format::Jpeg => self.jpeg_of_some_size(source, pointer)?,
+            Format::Auto => match self.png(source, pointer, self.budget.file_bytes())? {
                 Ok(picture) => picture,
-                Err(_) => self.jpeg_of_some_size(source, &mut painter)?,
+                Err(_) => self.jpeg_of_some_size(source, pointer)?,
             },
         };
         let (bytes, generation) = (made.data.len(), source.generation);
@@ -149,11 +76,11 @@ impl Answers {
     fn png(
         &mut self,
         source: &Source<'_>,
-        painter: &mut Painter<'_>,
+        pointer: Option<&Pointer>,
         most: usize,
     ) -> Result<Result<EncodedPicture, usize>, PictureError> {
         let shape = self.shape;
-        let bytes = renew_png(&mut self.png, shape, source, painter, most)?;
+        let bytes = renew_png(&mut self.png, shape, source, pointer, most)?;
         if bytes > self.budget.file_bytes() {
             return Ok(Err(bytes));
         }
@@ -165,9 +92,9 @@ impl Answers {
     fn png_of_some_size(
         &mut self,
         source: &Source<'_>,
-        painter: &mut Painter<'_>,
+        pointer: Option<&Pointer>,
     ) -> Result<EncodedPicture, PictureError> {
-        let mut bytes = match self.png(source, painter, usize::MAX)? {
+        let mut bytes = match self.png(source, pointer, usize::MAX)? {
             Ok(picture) => return Ok(picture),
             Err(bytes) => bytes,
         };
@@ -175,7 +102,7 @@ impl Answers {
         for _ in 0..SMALLER {
             shape = self.smaller(shape, bytes)?;
             let mut strips = Strips::none(shape);
-            bytes = renew_png(&mut strips, shape, source, painter, usize::MAX)?;
+            bytes = renew_png(&mut strips, shape, source, pointer, usize::MAX)?;
             if bytes <= self.budget.file_bytes() {
                 let data = png_strips::file(shape.size, strips.iter());
                 return Ok(self.encoded(data, PictureFormat::Png, shape));
@@ -188,7 +115,7 @@ impl Answers {
     fn jpeg_of_some_size(
         &mut self,
         source: &Source<'_>,
-        painter: &mut Painter<'_>,
+        pointer: Option<&Pointer>,
     ) -> Result<EncodedPicture, PictureError> {
         let most = self.budget.file_bytes();
         let mut shape = self.shape;
@@ -196,7 +123,7 @@ impl Answers {
         for (quality, strips) in QUALITIES.into_iter().zip(&mut self.jpeg) {
             // The last one is finished: its size tells how much smaller the shape must be.
             let count_to = if quality == LOWEST_QUALITY { usize::MAX } else { most };
-            bytes = renew_jpeg(strips, shape, source, painter, quality, count_to)?;
+            bytes = renew_jpeg(strips, shape, source, pointer, quality, count_to)?;
             if bytes <= most {
                 let data = jpeg_strips::file(shape.size, colour(source.frame, shape), strips.iter());
                 let data = data.unwrap_or_default();
@@ -206,7 +133,7 @@ impl Answers {
         for _ in 0..SMALLER {
             shape = self.smaller(shape, bytes)?;
             let mut strips = Strips::none(shape);
-            bytes = renew_jpeg(&mut strips, shape, source, painter, LOWEST_QUALITY, usize::MAX)?;
+            bytes = renew_jpeg(&mut strips, shape, source, pointer, LOWEST_QUALITY, usize::MAX)?;
             if bytes <= most {
                 let data = jpeg_strips::file(shape.size, colour(source.frame, shape), strips.iter());
                 let format = PictureFormat::Jpeg { quality: LOWEST_QUALITY };
@@ -233,17 +160,11 @@ fn renew_png(
     strips: &mut Strips<PngStrip>,
     shape: Shape,
     source: &Source<'_>,
-    painter: &mut Painter<'_>,
+    pointer: Option<&Pointer>,
     most: usize,
 ) -> Result<usize, PictureError> {
-    let mut compressor = None;
     let rest = most.saturating_sub(png_strips::OVERHEAD);
-    let bytes = strips.renew(shape, source, painter, rest, |rgb| {
-        let compressor = compressor.get_or_insert_with(png_strips::StripCompressor::new);
-        let made = compressor.compress(rgb, shape.size.width)?;
-        let bytes = made.len();
-        Ok((made, bytes))
-    })?;
+    let bytes = strips.renew(shape, source, pointer, rest, || Ok(png_strips::StripCompressor::new()))?;
     Ok(bytes + png_strips::OVERHEAD)
 }
 
@@ -252,18 +173,14 @@ fn renew_jpeg(
     strips: &mut Strips<JpegStrip>,
     shape: Shape,
     source: &Source<'_>,
-    painter: &mut Painter<'_>,
+    pointer: Option<&Pointer>,
     quality: u8,
     most: usize,
 ) -> Result<usize, PictureError> {
-    let mut compressor = jpeg_strips::StripCompressor::new(quality, colour(source.frame, shape))?;
+    let colour = colour(source.frame, shape);
     let rest = most.saturating_sub(jpeg_strips::OVERHEAD);
-    let bytes = strips.renew(shape, source, painter, rest, |rgb| {
-        let made = compressor.compress(rgb, shape.size.width)?;
-        let bytes = made.len();
-        Ok((made, bytes))
-    })?;
-    Ok(bytes + jpeg_strips::OVERHEAD)
+    let press = || jpeg_strips::StripCompressor::new(quality, colour, shape.size.width);
+    Ok(strips.renew(shape, source, pointer, rest, press)? + jpeg_strips::OVERHEAD)
 }
 
 /// How much colour to keep. Coloured letters lose their edges if chroma is halved, so it is only where it
@@ -273,11 +190,4 @@ fn colour(frame: &Frame, shape: Shape) -> Subsamp {
     let same_places =
         shape.is_native() && shape.region.x.is_multiple_of(2) && shape.region.y.is_multiple_of(2);
     if halved && same_places { Subsamp::Sub2x2 } else { Subsamp::None }
-}
-
-/// The pointer, if anything of it is in `rect`.
-fn within(pointer: Option<&Pointer>, rect: Rect) -> Option<&Pointer> {
-    pointer.filter(|(at, shape)| {
-        Span::of(*at, shape).is_some_and(|span| !span.rect.intersection(rect).is_empty())
-    })
 }

@@ -6,20 +6,24 @@
 
 mod answers;
 mod damage;
+mod deflate;
+mod huffman;
 mod jpeg_strips;
 mod native;
 mod painter;
 mod picture;
 mod png_strips;
 mod shape;
+mod strips;
 
 pub use damage::{Damage, compare};
 pub use picture::{Budget, EncodedPicture, Format, PictureError, PictureFormat, PictureRequest};
 
-use answers::{Answers, Source};
+use answers::Answers;
 use remote::{Frame, Rect};
 use std::ops::Range;
 use std::time::{Duration, Instant};
+use strips::Source;
 
 /// What a sample may differ by when a codec repaints what did not change.
 const TOLERANCE: u8 = 8;
@@ -31,7 +35,7 @@ const BAND: u32 = 8;
 const REQUESTS: usize = 4;
 
 /// The newest picture of one display and what was learnt from those before it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framebuffer {
     frame: Option<Frame>,
     /// When the content last changed; the first picture is a change.
@@ -42,11 +46,25 @@ pub struct Framebuffer {
     bands: Vec<u64>,
     /// The most recently asked for first.
     answers: Vec<Answers>,
+    threads: usize,
+}
+
+impl Default for Framebuffer {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Framebuffer {
+    /// One whose pictures are compressed by as many threads as the machine runs at once, four at most.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_threads(std::thread::available_parallelism().map_or(1, |threads| threads.get().min(4)))
+    }
+
+    /// One whose pictures are compressed by so many threads. They live no longer than the call, and there is
+    /// one for every few rows that changed at most.
+    pub fn with_threads(threads: usize) -> Self {
+        Self { frame: None, changed_at: None, generation: 0, bands: Vec::new(), answers: Vec::new(), threads }
     }
 
     /// Takes a newer picture; says what changed.
@@ -111,7 +129,8 @@ impl Framebuffer {
         }
         let bands = &self.bands;
         let newest = |rows: Range<u32>| bands[band_range(rows)].iter().copied().max().unwrap_or(0);
-        let source = Source { frame, generation: self.generation, newest: &newest };
+        let (generation, threads) = (self.generation, self.threads);
+        let source = Source { frame, generation, newest: &newest, threads };
         self.answers[0].picture(&source, request.cursor.as_ref())
     }
 }

@@ -1,38 +1,51 @@
 //! Parts of a frame as red, green and blue at the size of the display.
 
-use remote::{CursorShape, Frame, Pixels, Plane, Point, Rect};
-use yuv::{YuvError, YuvPlanarImage, YuvRange, YuvStandardMatrix};
+use crate::PictureError;
+use remote::{CursorShape, Frame, Pixels, Plane, Point, Rect, Size};
+use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix};
 
-/// Some pixels of a display: three bytes each, row after row.
+/// Some pixels of a display: four bytes each, of which the last does not count, row after row.
 #[derive(Debug, Default)]
 pub(crate) struct NativePixels {
     /// Which they are.
     pub(crate) rect: Rect,
-    pub(crate) rgb: Vec<u8>,
+    pub(crate) rgbx: Vec<u8>,
 }
 
 impl NativePixels {
-    /// Converts `wanted`, which must lie within the frame. Where chroma is halved, `rect` may come out one
-    /// pixel larger to the left and the top.
-    pub(crate) fn convert(&mut self, frame: &Frame, wanted: Rect) -> Result<(), YuvError> {
-        let (left, top) = match frame.pixels {
-            Pixels::I420(_) => (wanted.x % 2, wanted.y % 2),
-            _ => (0, 0),
+    /// Converts `wanted`, which must lie within the frame. Where chroma is halved, `rect` comes out larger
+    /// where it must be for whole samples of chroma.
+    pub(crate) fn convert(&mut self, frame: &Frame, wanted: Rect) -> Result<(), PictureError> {
+        let rect = match frame.pixels {
+            Pixels::I420(_) => even(wanted, frame.size),
+            _ => wanted,
         };
-        let rect = Rect::new(wanted.x - left, wanted.y - top, wanted.width + left, wanted.height + top);
         self.rect = rect;
-        self.rgb.resize(rect.size().area() as usize * 3, 0);
-        let stride = rect.width * 3;
+        self.rgbx.resize(rect.size().area() as usize * 4, 0);
+        let stride = rect.width * 4;
         let (range, matrix) = (YuvRange::Limited, YuvStandardMatrix::Bt601);
-        match &frame.pixels {
+        let converted = match &frame.pixels {
             Pixels::I420(planes) => {
-                yuv::yuv420_to_rgb(&image(planes, rect, 2), &mut self.rgb, stride, range, matrix)
+                yuv::yuv420_to_rgba(&image(planes, rect, 2), &mut self.rgbx, stride, range, matrix)
             }
             Pixels::I444(planes) => {
-                yuv::yuv444_to_rgb(&image(planes, rect, 1), &mut self.rgb, stride, range, matrix)
+                yuv::yuv444_to_rgba(&image(planes, rect, 1), &mut self.rgbx, stride, range, matrix)
             }
-            Pixels::Rgbx(plane) => rgb_rows(plane, rect, &mut self.rgb),
-        }
+            Pixels::Rgbx(plane) => {
+                for (y, row) in (rect.y as usize..).zip(self.rgbx.chunks_exact_mut(stride as usize)) {
+                    let source = from(plane, rect.x as usize * 4, y).get(..row.len());
+                    row.copy_from_slice(source.ok_or_else(|| refused("a plane is too short"))?);
+                }
+                Ok(())
+            }
+        };
+        converted.map_err(|error| refused(&error.to_string()))
+    }
+
+    /// Some pixels of a row.
+    pub(crate) fn row(&self, y: u32, x: u32, width: u32) -> &[u8] {
+        let row = (y - self.rect.y) as usize * self.rect.width as usize;
+        &self.rgbx[(row + (x - self.rect.x) as usize) * 4..][..width as usize * 4]
     }
 
     /// Draws the part of the pointer that lies here.
@@ -46,7 +59,7 @@ impl NativePixels {
                 let to = (y - self.rect.y) as usize * self.rect.width as usize + (x - self.rect.x) as usize;
                 let ink = &shape.rgba[from * 4..from * 4 + 4];
                 let alpha = u16::from(ink[3]);
-                for (under, ink) in self.rgb[to * 3..to * 3 + 3].iter_mut().zip(ink) {
+                for (under, ink) in self.rgbx[to * 4..to * 4 + 3].iter_mut().zip(ink) {
                     let blended = u16::from(*ink) * alpha + u16::from(*under) * (255 - alpha);
                     *under = ((blended + 127) / 255) as u8;
                 }
@@ -100,15 +113,17 @@ fn image(planes: &[Plane; 3], rect: Rect, halving: u32) -> YuvPlanarImage<'_, u8
     }
 }
 
-/// Row by row: for several the crate wants the last one as long as the distance between rows.
-fn rgb_rows(plane: &Plane, rect: Rect, rgb: &mut [u8]) -> Result<(), YuvError> {
-    let (length, width) = (rect.width as usize * 4, rect.width);
-    for (y, row) in (rect.y as usize..).zip(rgb.chunks_exact_mut(width as usize * 3)) {
-        let source = from(plane, rect.x as usize * 4, y);
-        let source = source.get(..length).unwrap_or_default();
-        yuv::rgba_to_rgb(source, width * 4, row, width * 3, width, 1)?;
-    }
-    Ok(())
+fn refused(reason: &str) -> PictureError {
+    PictureError::Encoding(reason.to_owned())
+}
+
+/// `rect`, made larger until it begins and ends between samples of chroma, or ends with the display.
+fn even(rect: Rect, display: Size) -> Rect {
+    let (left, top) = (rect.x % 2, rect.y % 2);
+    let right = (rect.x + rect.width).next_multiple_of(2).min(display.width);
+    let bottom = (rect.y + rect.height).next_multiple_of(2).min(display.height);
+    let (x, y) = (rect.x - left, rect.y - top);
+    Rect::new(x, y, right - x, bottom - y)
 }
 
 /// A plane from a byte of a row on; empty if there is no such byte, which the conversion then refuses.

@@ -3,75 +3,130 @@
 use crate::PictureError;
 use crate::native::NativePixels;
 use crate::shape::Shape;
+use crate::strips::within;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use remote::{CursorShape, Frame, Point};
+use fast_image_resize::pixels::U8x4;
+use fast_image_resize::{Filter, FilterType, ResizeAlg, ResizeOptions, Resizer};
+use remote::{CursorShape, Frame, Point, Rect};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A pointer and the place of its hot spot on the display.
 pub(crate) type Pointer = (Point, Arc<CursorShape>);
 
-/// Paints strips of one frame: converts the pixels that a strip needs, draws the pointer over them, scales
-/// them. What it works in fits a processor's cache.
+/// Paints strips of one frame: converts the pixels that they need, draws the pointer over them, scales them.
+/// A strip comes out the same whichever it is painted together with.
 pub(crate) struct Painter<'a> {
     frame: &'a Frame,
     pointer: Option<&'a Pointer>,
     native: NativePixels,
     resizer: Resizer,
+    options: ResizeOptions,
+    /// Rows at their final height and the width of the display.
+    wide: Vec<u8>,
     rows: Vec<u8>,
 }
 
 impl<'a> Painter<'a> {
     pub(crate) fn new(frame: &'a Frame, pointer: Option<&'a Pointer>) -> Self {
-        Self { frame, pointer, native: NativePixels::default(), resizer: Resizer::new(), rows: Vec::new() }
+        let filter = Filter::new("window", window, 1.0).map_or(FilterType::Hamming, FilterType::Custom);
+        Self {
+            frame,
+            pointer,
+            native: NativePixels::default(),
+            resizer: Resizer::new(),
+            options: ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false),
+            wide: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
-    pub(crate) fn pointer(&self) -> Option<&'a Pointer> {
-        self.pointer
+    pub(crate) fn frame(&self) -> &'a Frame {
+        self.frame
     }
 
-    /// The rows of a strip, three bytes a pixel.
-    pub(crate) fn strip(&mut self, shape: Shape, strip: u32) -> Result<&[u8], PictureError> {
-        let source = shape.strip_source(strip);
-        self.native.convert(self.frame, source).map_err(|e| PictureError::Encoding(e.to_string()))?;
+    /// Whether anything of the pointer is in `rect`.
+    pub(crate) fn has_pointer(&self, rect: Rect) -> bool {
+        within(self.pointer, rect).is_some()
+    }
+
+    /// The rows of neighbouring strips, four bytes a pixel, of which the last does not count.
+    pub(crate) fn strips(&mut self, shape: Shape, strips: Range<u32>) -> Result<&[u8], PictureError> {
+        let source = strips.clone().map(|strip| shape.strip_source(strip)).fold(Rect::default(), Rect::union);
+        self.native.convert(self.frame, source)?;
         if let Some((at, cursor)) = self.pointer {
             self.native.draw(*at, cursor);
         }
         if !shape.is_native() {
-            self.scale(shape, strip)?;
+            self.scale(shape, strips).map_err(|e| PictureError::Encoding(e.to_string()))?;
             return Ok(&self.rows);
         }
         if self.native.rect == source {
-            return Ok(&self.native.rgb);
+            return Ok(&self.native.rgbx);
         }
-        let (left, top) = (source.x - self.native.rect.x, source.y - self.native.rect.y);
         self.rows.clear();
-        let rows = self.native.rgb.chunks_exact(self.native.rect.width as usize * 3);
-        let (start, length) = (left as usize * 3, source.width as usize * 3);
-        rows.skip(top as usize).for_each(|row| self.rows.extend_from_slice(&row[start..start + length]));
+        for row in 0..source.height {
+            self.rows.extend_from_slice(self.native.row(source.y + row, source.x, source.width));
+        }
         Ok(&self.rows)
     }
 
-    /// Hamming's window keeps the edges of letters nearly as sharp as cubic filters do, without rings around
-    /// them, and reads half as many pixels.
-    fn scale(&mut self, shape: Shape, strip: u32) -> Result<(), PictureError> {
-        let failed = |error: &dyn std::fmt::Display| PictureError::Encoding(error.to_string());
+    /// Strips get their height each by itself, so that it does not matter which are painted together, and
+    /// their width at once, because the weights for a row take as long as some rows.
+    fn scale(&mut self, shape: Shape, strips: Range<u32>) -> Result<(), Box<dyn std::error::Error>> {
         let native = self.native.rect;
-        let (first_row, height) = shape.strip_span(strip);
-        let left = shape.region.x - native.x;
-        let top = first_row + f64::from(shape.region.y) - f64::from(native.y);
-        let height = height.min(f64::from(native.height) - top);
-        let (_, rows) = shape.strip_rows(strip);
-        self.rows.resize(shape.size.width as usize * rows as usize * 3, 0);
-        let source = TypedImageRef::<U8x3>::from_buffer(native.width, native.height, &self.native.rgb)
-            .map_err(|e| failed(&e))?;
-        let mut target = TypedImage::<U8x3>::from_buffer(shape.size.width, rows, &mut self.rows)
-            .map_err(|e| failed(&e))?;
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Hamming))
-            .use_alpha(false)
-            .crop(f64::from(left), top, f64::from(shape.region.width), height);
-        self.resizer.resize_typed(&source, &mut target, &options).map_err(|e| failed(&e))
+        let width = native.width as usize * 4;
+        let (top, _) = shape.strip_rows(strips.start);
+        let (first, last) = shape.strip_rows(strips.end - 1);
+        let rows = first + last - top;
+        self.wide.resize(width * rows as usize, 0);
+        for strip in strips {
+            let source = shape.strip_source(strip);
+            let (start, height) = shape.strip_span(strip);
+            let start = start + f64::from(shape.region.y) - f64::from(source.y);
+            let height = height.min(f64::from(source.height) - start);
+            let from = (source.y - native.y) as usize * width;
+            let pixels = &self.native.rgbx[from..][..source.height as usize * width];
+            let from = TypedImageRef::<U8x4>::from_buffer(native.width, source.height, pixels)?;
+            let (row, count) = shape.strip_rows(strip);
+            let pixels = &mut self.wide[(row - top) as usize * width..][..count as usize * width];
+            let mut to = TypedImage::<U8x4>::from_buffer(native.width, count, pixels)?;
+            let options = self.options.crop(0.0, start, f64::from(native.width), height);
+            self.resizer.resize_typed(&from, &mut to, &options)?;
+        }
+        self.rows.resize(shape.size.width as usize * 4 * rows as usize, 0);
+        let from = TypedImageRef::<U8x4>::from_buffer(native.width, rows, &self.wide)?;
+        let mut to = TypedImage::<U8x4>::from_buffer(shape.size.width, rows, &mut self.rows)?;
+        let left = f64::from(shape.region.x - native.x);
+        let options = self.options.crop(left, 0.0, f64::from(shape.region.width), f64::from(rows));
+        Ok(self.resizer.resize_typed(&from, &mut to, &options)?)
+    }
+}
+
+/// Hamming's window over a sinc of one lobe, which keeps the edges of letters nearly as sharp as cubic
+/// filters do, without rings around them, and reads half as many pixels. As a polynomial, because the weights
+/// of a row are thousands of values, and sines would take longer than all the rest.
+fn window(x: f64) -> f64 {
+    let square = x * x;
+    if square >= 1.0 {
+        return 0.0;
+    }
+    let [a, b, c, d] = [-2.911_476_4, 3.449_382_6, -2.014_620_7, 0.521_735_0];
+    (1.0 - square) * (1.0 + square * (a + square * (b + square * (c + square * d))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::PI;
+
+    #[test]
+    fn the_window_is_hammings() {
+        for step in -1200..=1200 {
+            let x = f64::from(step) / 1000.0;
+            let sinc = if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) };
+            let exact = if x.abs() < 1.0 { sinc * (0.54 + 0.46 * (PI * x).cos()) } else { 0.0 };
+            assert!((window(x) - exact).abs() < 2e-4, "{x}: {} for {exact}", window(x));
+        }
     }
 }

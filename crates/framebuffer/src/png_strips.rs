@@ -5,10 +5,13 @@
 //! do, and a file is strips one behind the other (PNG specification, third edition, §9, §10 and §11.2).
 
 use crate::PictureError;
-use flate2::{Compress, Compression, FlushCompress, Status};
+use crate::deflate::{Deflater, Pixel, Rows};
+use crate::painter::Painter;
+use crate::shape::Shape;
+use crate::strips::Press;
 use remote::Size;
+use std::ops::Range;
 
-const BYTES_PER_PIXEL: usize = 3;
 const ADLER_BASE: u32 = 65_521;
 
 /// A strip, ready to be put into a file.
@@ -28,56 +31,115 @@ impl PngStrip {
 }
 
 /// What compressing needs besides the pixels, kept from one strip to the next.
+#[derive(Debug)]
 pub(crate) struct StripCompressor {
-    deflate: Compress,
-    filtered: Vec<u8>,
+    deflater: Deflater,
+    filters: Vec<u8>,
+    filtered: Vec<Pixel>,
+    /// A filtered row as bytes.
+    row: Vec<u8>,
 }
 
 impl StripCompressor {
     pub(crate) fn new() -> Self {
-        Self { deflate: Compress::new(Compression::new(LEVEL), false), filtered: Vec::new() }
+        Self { deflater: Deflater::new(), filters: Vec::new(), filtered: Vec::new(), row: Vec::new() }
     }
 
-    /// Compresses whole rows of `width` pixels.
-    pub(crate) fn compress(&mut self, rgb: &[u8], width: u32) -> Result<PngStrip, PictureError> {
-        filter(rgb, width as usize * BYTES_PER_PIXEL, &mut self.filtered);
+    /// Compresses whole rows of `width` pixels, four bytes each, of which the last does not count.
+    pub(crate) fn compress(&mut self, rgbx: &[u8], width: u32) -> PngStrip {
+        let width = width as usize;
+        self.filter(rgbx.as_chunks::<4>().0, width);
         let mut chunk = chunk_start(*b"IDAT");
-        // Text on a plain ground takes less than a tenth.
-        chunk.reserve(self.filtered.len() / 10 + 64);
-        self.deflate.reset();
-        loop {
-            let done = self.deflate.total_in() as usize;
-            let rest = &self.filtered[done..];
-            let status = self.deflate.compress_vec(rest, &mut chunk, FlushCompress::Sync);
-            match status {
-                Ok(Status::Ok | Status::BufError)
-                    if self.deflate.total_in() as usize == self.filtered.len() =>
-                {
-                    // Room left over means that the flush is complete.
-                    if chunk.len() < chunk.capacity() {
-                        break;
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => return Err(PictureError::Encoding(error.to_string())),
-            }
-            chunk.reserve(chunk.len().max(4096));
-        }
-        let mut adler = simd_adler32::Adler32::new();
-        adler.write(&self.filtered);
+        let rows = Rows { filters: &self.filters, pixels: &self.filtered, width };
+        self.deflater.compress(rows, &mut chunk);
         finish_chunk(&mut chunk);
-        Ok(PngStrip { chunk, adler: adler.finish(), filtered_length: self.filtered.len() })
+        chunk.shrink_to_fit();
+        PngStrip { chunk, adler: self.adler(width), filtered_length: self.filters.len() * (1 + width * 3) }
+    }
+
+    /// Filters rows: not at all where colours last for more than a pixel, as they do on screens; else, in
+    /// photographs, as the difference to the row above or to the pixel on the left, whichever is smaller.
+    /// The first row looks at itself only.
+    fn filter(&mut self, pixels: &[Pixel], width: usize) {
+        const NONE: u8 = 0;
+        const SUB: u8 = 1;
+        const UP: u8 = 2;
+        self.filters.clear();
+        self.filtered.clear();
+        self.filtered.reserve(pixels.len());
+        let mut above: Option<&[Pixel]> = None;
+        for row in pixels.chunks_exact(width) {
+            let (first, rest) = row.split_at(1);
+            let left = &row[..rest.len()];
+            let filter = if repeated(rest, left) * 4 >= rest.len() || above == Some(row) {
+                self.filtered.extend(row.iter().copied().map(colours));
+                NONE
+            } else if let Some(above) = above.filter(|above| distance(row, above) <= distance(rest, left)) {
+                self.filtered.extend(row.iter().zip(above).map(|(pixel, above)| difference(*pixel, *above)));
+                UP
+            } else {
+                self.filtered.push(colours(first[0]));
+                self.filtered.extend(rest.iter().zip(left).map(|(pixel, left)| difference(*pixel, *left)));
+                SUB
+            };
+            self.filters.push(filter);
+            above = Some(row);
+        }
+    }
+
+    /// The checksum of the filtered rows.
+    fn adler(&mut self, width: usize) -> u32 {
+        let mut adler = simd_adler32::Adler32::new();
+        for (filter, row) in self.filters.iter().zip(self.filtered.chunks_exact(width)) {
+            self.row.clear();
+            self.row.push(*filter);
+            self.row.extend(row.iter().flat_map(|[red, green, blue, _]| [*red, *green, *blue]));
+            adler.write(&self.row);
+        }
+        adler.finish()
     }
 }
 
-impl std::fmt::Debug for StripCompressor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StripCompressor")
+impl Press for StripCompressor {
+    type Strip = PngStrip;
+
+    fn press(
+        &mut self,
+        painter: &mut Painter<'_>,
+        shape: Shape,
+        strips: Range<u32>,
+        take: &mut dyn FnMut(u32, PngStrip, usize),
+    ) -> Result<(), PictureError> {
+        let rows = painter.strips(shape, strips.clone())?;
+        for (strip, rows) in strips.zip(rows.chunks(shape.strip_bytes())) {
+            let made = self.compress(rows, shape.size.width);
+            let bytes = made.len();
+            take(strip, made, bytes);
+        }
+        Ok(())
     }
 }
 
-/// Level 1 of zlib's scale: the others cost several times as much for a few percent.
-const LEVEL: u32 = 1;
+fn colours([red, green, blue, _]: Pixel) -> Pixel {
+    [red, green, blue, 0]
+}
+
+fn difference(a: Pixel, b: Pixel) -> Pixel {
+    [a[0].wrapping_sub(b[0]), a[1].wrapping_sub(b[1]), a[2].wrapping_sub(b[2]), 0]
+}
+
+/// How many pixels have the colour of their neighbour.
+fn repeated(pixels: &[Pixel], neighbours: &[Pixel]) -> usize {
+    let same = |(a, b): (&Pixel, &Pixel)| {
+        u32::from((u32::from_le_bytes(*a) ^ u32::from_le_bytes(*b)) & 0x00ff_ffff == 0)
+    };
+    pixels.iter().zip(neighbours).map(same).sum::<u32>() as usize
+}
+
+/// The sum of all differences, in the form that compilers turn into one instruction for many bytes.
+fn distance(a: &[Pixel], b: &[Pixel]) -> u32 {
+    a.as_flattened().iter().zip(b.as_flattened()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
+}
 
 /// A file of all strips of a picture, from the top.
 pub(crate) fn file<'a>(size: Size, strips: impl Iterator<Item = &'a PngStrip> + Clone) -> Vec<u8> {
@@ -121,7 +183,6 @@ fn finish_chunk(chunk: &mut Vec<u8>) {
     chunk[..4].copy_from_slice(&length.to_be_bytes());
     let sum = crc32fast::hash(&chunk[4..]);
     chunk.extend_from_slice(&sum.to_be_bytes());
-    chunk.shrink_to_fit();
 }
 
 fn push_chunk(file: &mut Vec<u8>, kind: [u8; 4], body: &[u8]) {
@@ -140,37 +201,6 @@ fn combine_adler(first: u32, second: u32, second_length: usize) -> u32 {
     let a = (a1 + a2 + base - 1) % base;
     let b = (b1 + b2 + length * (a1 + base - 1)) % base;
     (b as u32) << 16 | a as u32
-}
-
-/// Filters rows of `row` bytes: as the difference to the row above or to the pixel on the left, whichever is
-/// smaller; the first row looks at itself only.
-fn filter(rgb: &[u8], row: usize, out: &mut Vec<u8>) {
-    const SUB: u8 = 1;
-    const UP: u8 = 2;
-    out.clear();
-    out.reserve(rgb.len() + rgb.len() / row.max(1));
-    let mut above: Option<&[u8]> = None;
-    for current in rgb.chunks_exact(row) {
-        let (first, rest) = current.split_at(BYTES_PER_PIXEL);
-        let left = &current[..rest.len()];
-        match above {
-            Some(above) if current == above || distance(current, above) <= distance(rest, left) => {
-                out.push(UP);
-                out.extend(current.iter().zip(above).map(|(byte, above)| byte.wrapping_sub(*above)));
-            }
-            _ => {
-                out.push(SUB);
-                out.extend_from_slice(first);
-                out.extend(rest.iter().zip(left).map(|(byte, left)| byte.wrapping_sub(*left)));
-            }
-        }
-        above = Some(current);
-    }
-}
-
-/// The sum of all differences, in the form that compilers turn into one instruction for many bytes.
-fn distance(a: &[u8], b: &[u8]) -> u32 {
-    a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
 }
 
 #[cfg(test)]

@@ -60,6 +60,11 @@ impl Shape {
         (first, STRIP.min(self.size.height - first))
     }
 
+    /// Bytes of a whole strip, four for each pixel.
+    pub(crate) fn strip_bytes(&self) -> usize {
+        self.size.width as usize * STRIP as usize * 4
+    }
+
     /// Pixels of the display that have a part in a strip.
     pub(crate) fn strip_source(&self, strip: u32) -> Rect {
         let (first, rows) = self.strip_rows(strip);
