@@ -109,6 +109,30 @@ impl Av1Decoder {
         Ok(true)
     }
 
+    /// As [`BareDecoder::decode`](crate::BareDecoder::decode).
+    pub(crate) fn decode_bare(&mut self, packet: &[u8]) -> usize {
+        self.newest = None;
+        let Ok(mut data) = Data::copied(packet) else { return 0 };
+        let mut pictures = 0;
+        while data.0.sz > 0 {
+            // SAFETY: an open decoder; `data` is valid and keeps what dav1d did not take.
+            let sent = unsafe { dav1d_send_data(self.context.0, &mut data.0) };
+            // SAFETY: all zeros is dav1d's empty picture.
+            let mut picture: Dav1dPicture = unsafe { MaybeUninit::zeroed().assume_init() };
+            let before = pictures;
+            // SAFETY: an open decoder and an empty picture to fill, whose reference is given back.
+            while unsafe { dav1d_get_picture(self.context.0, &mut picture) } == 0 {
+                pictures += 1;
+                // SAFETY: filled by the call above.
+                unsafe { dav1d_picture_unref(&mut picture) };
+            }
+            if sent != 0 && before == pictures {
+                break;
+            }
+        }
+        pictures
+    }
+
     pub(crate) fn picture(&self) -> Option<Picture<'_>> {
         // SAFETY: the reference beside it is held as long as `self` is borrowed.
         self.newest.as_ref().map(|(raw, _)| unsafe { raw.borrow() })

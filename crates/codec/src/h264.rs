@@ -56,6 +56,21 @@ impl H264Decoder {
         Ok(newest.is_some())
     }
 
+    /// As [`BareDecoder::decode`](crate::BareDecoder::decode).
+    pub(crate) fn decode_bare(&mut self, packet: &[u8]) -> usize {
+        self.newest = None;
+        let Ok(length) = c_int::try_from(packet.len()) else { return 0 };
+        let mut planes = [null_mut::<u8>(); 3];
+        let mut info = SBufferInfo::default();
+        // SAFETY: the options that the wrapper relies on are left alone; the packet is valid for the call,
+        // planes and info are for it to fill.
+        let state = unsafe {
+            let api = self.library.raw_api();
+            api.decode_frame_no_delay(packet.as_ptr(), length, planes.as_mut_ptr(), &mut info)
+        };
+        usize::from(state == dsErrorFree && info.iBufferStatus == 1)
+    }
+
     pub(crate) fn picture(&self) -> Option<Picture<'_>> {
         // SAFETY: `newest` is dropped before the library is called again, which needs `&mut self`.
         self.newest.as_ref().map(|raw| unsafe { raw.borrow() })

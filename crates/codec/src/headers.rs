@@ -242,7 +242,11 @@ fn start_code(data: &[u8]) -> Option<usize> {
     None
 }
 
-/// The coded size in a sequence parameter set, which is what the decoder allocates; cropping may show less.
+/// Samples along a side of a macroblock.
+const MACROBLOCK: u64 = 16;
+
+/// The size of the pictures of a sequence parameter set, as its cropping shows them. The decoder allocates
+/// whole macroblocks, so a crop counts as far as it is there to fill those up.
 fn h264_size(body: &[u8]) -> Result<Size, Refusal> {
     // The fields up to the size are short; what follows is not read.
     let plain = without_emulation(&body[..body.len().min(1024)]);
@@ -277,9 +281,27 @@ fn h264_size(body: &[u8]) -> Result<Size, Refusal> {
     bits.bit()?;
     let columns = u64::from(bits.golomb()?) + 1;
     let rows = u64::from(bits.golomb()?) + 1;
-    let fields = u64::from(!bits.bit()?) + 1;
-    let side = |blocks: u64| u32::try_from(blocks * 16).map_err(|_| "a side is too long");
-    Ok(Size::new(side(columns)?, side(rows * fields)?))
+    let frames_only = bits.bit()?;
+    let fields = u64::from(!frames_only) + 1;
+    if !frames_only {
+        bits.bit()?;
+    }
+    bits.bit()?;
+    let mut crop = [0; 4];
+    if bits.bit()? {
+        for crop in &mut crop {
+            *crop = u64::from(bits.golomb()?);
+        }
+    }
+    let [left, right, top, bottom] = crop;
+    // A unit of cropping is a sample of chroma, in each field.
+    let side = |blocks: u64, unit: u64, crop: u64| {
+        let (coded, cropped) = (blocks * MACROBLOCK, crop * unit);
+        let fills_up = cropped < MACROBLOCK * unit / 2;
+        let shown = if fills_up { coded - cropped } else { coded };
+        u32::try_from(shown).map_err(|_| "a side is too long")
+    };
+    Ok(Size::new(side(columns, 2, left + right)?, side(rows * fields, 2 * fields, top + bottom)?))
 }
 
 fn h264_high_profile(bits: &mut Bits<'_>) -> Result<(), Refusal> {
@@ -347,6 +369,48 @@ mod tests {
         assert_eq!(vp9_superframe(&[1, 2, 3, 4, 0xc1]), Ok(None));
         assert!(vp9_superframe(&[0xc1]).is_err());
         assert!(vp9_superframe(&[1, 0xc1, 1, 9, 0xc1]).is_err());
+    }
+
+    /// A parameter set of the baseline profile, from its first byte behind the kind on.
+    fn parameter_set(columns: u32, rows: u32, frames_only: bool, crop: Option<[u32; 4]>) -> Vec<u8> {
+        let mut bits = vec![];
+        let put = |bits: &mut Vec<bool>, value: u32, count: u32| {
+            bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+        };
+        let golomb = |bits: &mut Vec<bool>, value: u32| {
+            let count = 32 - (value + 1).leading_zeros();
+            put(bits, 0, count - 1);
+            put(bits, value + 1, count);
+        };
+        put(&mut bits, 66, 8);
+        put(&mut bits, 40, 16);
+        // Number, frame numbers, order of pictures, references.
+        [0, 0, 2, 1].iter().for_each(|value| golomb(&mut bits, *value));
+        put(&mut bits, 0, 1);
+        golomb(&mut bits, columns - 1);
+        golomb(&mut bits, rows - 1);
+        put(&mut bits, u32::from(frames_only), 1);
+        put(&mut bits, 0, u32::from(!frames_only));
+        put(&mut bits, 1, 1);
+        put(&mut bits, u32::from(crop.is_some()), 1);
+        crop.iter().flatten().for_each(|value| golomb(&mut bits, *value));
+        put(&mut bits, 0b01, 2);
+        let byte =
+            |bits: &[bool]| bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)) << (8 - bits.len());
+        bits.chunks(8).map(byte).collect()
+    }
+
+    #[test]
+    fn an_h264_picture_is_as_large_as_its_cropping_leaves_it() {
+        let size =
+            |columns, rows, frames_only, crop| h264_size(&parameter_set(columns, rows, frames_only, crop));
+        assert_eq!(size(120, 68, true, None), Ok(Size::new(1920, 1088)));
+        assert_eq!(size(120, 68, true, Some([0, 0, 0, 4])), Ok(Size::new(1920, 1080)));
+        assert_eq!(size(120, 34, false, Some([0, 0, 0, 2])), Ok(Size::new(1920, 1080)));
+        assert_eq!(size(86, 48, true, Some([1, 4, 0, 0])), Ok(Size::new(1366, 768)));
+        // More than fills up macroblocks: the decoder would allocate it all the same.
+        assert_eq!(size(1024, 1024, true, Some([0, 8184, 0, 8184])), Ok(Size::new(16_384, 16_384)));
+        assert_eq!(size(120, 68, true, Some([4, 4, 0, 8])), Ok(Size::new(1920, 1088)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! pictures are before a library allocates anything, and starts afresh after damage.
 
 mod av1;
+mod bare;
 mod decoder;
 mod encoder;
 mod h264;
@@ -15,6 +16,7 @@ mod raw_picture;
 mod vpx;
 mod vpx_encoder;
 
+pub use bare::BareDecoder;
 pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderConfig, Packet};
 pub use picture::{Chroma, I420Buffer, Picture, TooFewPixels, bgrx_to_i420};

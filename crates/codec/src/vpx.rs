@@ -148,6 +148,20 @@ impl VpxDecoder {
         Ok(self.newest.is_some())
     }
 
+    /// As [`BareDecoder::decode`](crate::BareDecoder::decode).
+    pub(crate) fn decode_bare(&mut self, packet: &[u8]) -> usize {
+        self.newest = None;
+        if self.feed(packet).is_err() {
+            return 0;
+        }
+        let (mut iterator, mut pictures) = (null(), 0);
+        // SAFETY: an initialised decoder and an iterator that began as null.
+        while !unsafe { vpx_codec_get_frame(self.context.as_ptr(), &mut iterator) }.is_null() {
+            pictures += 1;
+        }
+        pictures
+    }
+
     pub(crate) fn picture(&self) -> Option<Picture<'_>> {
         // SAFETY: `newest` is dropped before the context is called again, which needs `&mut self`.
         self.newest.as_ref().map(|raw| unsafe { raw.borrow() })

@@ -1,6 +1,8 @@
 //! What the host's encoders promise, as the decoders of this crate see it.
 
-use codec::{Decoder, Encoder, EncoderConfig, I420Buffer, Packet, Picture, bgrx_to_i420, encoders};
+use codec::{
+    BareDecoder, Decoder, Encoder, EncoderConfig, I420Buffer, Packet, Picture, bgrx_to_i420, encoders,
+};
 use remote::{Size, VideoCodec};
 
 const LIMIT: u64 = 4096 * 4096;
@@ -258,5 +260,22 @@ fn a_still_picture_loses_its_blur() {
             "{codec}: {blurred:.1} dB, then {sharp:.1}"
         );
         assert_eq!(encoder.config(), &config(*codec, size, 700), "and goes on at the normal rate");
+    }
+}
+
+#[test]
+fn a_limit_of_exactly_the_picture_takes_it_in_whole_macroblocks_too() {
+    let size = Size::new(1920, 1080);
+    let mut buffer = I420Buffer::new();
+    bgrx_to_i420(&vec![90; size.area() as usize * 4], 1920 * 4, size, &mut buffer).unwrap();
+    for &codec in codec::encoders() {
+        let config = EncoderConfig { codec, size, fps: 30, kbit_per_second: 500 };
+        let packets = Encoder::new(&config).unwrap().encode(buffer.planes(), 0, true).unwrap();
+        let mut decoder = Decoder::new(codec, size.area()).unwrap();
+        assert_eq!(decoder.decode(&packets[0].data), Ok(true), "{codec}");
+        assert_eq!(decoder.picture().map(|picture| picture.size), Some(size), "{codec}");
+        let refused = Decoder::new(codec, size.area() - 1).unwrap().decode(&packets[0].data);
+        assert_eq!(refused, Err(codec::CodecError::TooLarge(size)), "{codec}");
+        assert_eq!(BareDecoder::new(codec).unwrap().decode(&packets[0].data), 1, "{codec}");
     }
 }

@@ -46,6 +46,11 @@ pub(crate) struct Deflater {
     bytes: [[u32; 256]; 3],
     lengths: [u32; LITERALS],
     distances: [u32; DISTANCES],
+    /// How often there was reason to look at a remembered place, how often that was done, and how often it
+    /// helped.
+    asked: u32,
+    looked: u32,
+    found: u32,
 }
 
 /// A repetition, a pixel or a filter byte, packed to fit a register.
@@ -72,6 +77,9 @@ impl Deflater {
             bytes: [[0; 256]; 3],
             lengths: [0; LITERALS],
             distances: [0; DISTANCES],
+            asked: 0,
+            looked: 0,
+            found: 0,
         }
     }
 
@@ -82,6 +90,7 @@ impl Deflater {
         self.bytes = [[0; 256]; 3];
         self.lengths = [0; LITERALS];
         self.distances = [0; DISTANCES];
+        (self.asked, self.looked, self.found) = (0, 64, 64);
         for row in 0..rows.filters.len() {
             self.tokens.push(Token(Token::FILTER | u32::from(rows.filters[row])));
             self.bytes[0][usize::from(rows.filters[row])] += 1;
@@ -95,24 +104,17 @@ impl Deflater {
         let width = rows.width;
         let stride = 1 + width * 3;
         let current = &rows.pixels[row * width..][..width];
-        let above = row.checked_sub(1).map(|above| &rows.pixels[above * width..][..width]);
-        if above == Some(current) {
+        let above = row.checked_sub(1).map_or(&[][..], |above| &rows.pixels[above * width..][..width]);
+        if above == current {
             return self.repeat(width, stride);
         }
         let mut at = 0;
         while at < width {
             let rest = &current[at..];
-            let mut best: Found = (0, 0);
-            if at > 0 && current[at - 1] == rest[0] {
-                best = (common(rest, &current[at - 1..]), 3);
-            }
-            if let Some(above) = above {
-                let length = common(rest, &above[at..]);
-                if length > best.0.max(1) {
-                    best = (length, stride);
-                }
-            }
-            if best.0 < 4
+            let left = if at > 0 { &current[at - 1..] } else { &[] };
+            let mut best = longer(rest, (left, 3), (above.get(at..).unwrap_or_default(), stride));
+            if best.0 < 3
+                && self.is_worth_a_look()
                 && let [first, second, ..] = *rest
             {
                 let place = &mut self.places[place_of(first, second)];
@@ -120,6 +122,7 @@ impl Deflater {
                 if let Some(found) = found_at(remembered, rows, row, at)
                     && found.0 > best.0 + 1
                 {
+                    self.found += 1;
                     best = found;
                 }
             }
@@ -130,9 +133,25 @@ impl Deflater {
                 continue;
             }
             self.repeat(length, distance);
-            self.remember(current, row, at + 1..(at + length).min(at + 8));
+            self.remember(current, row, at + 1..(at + length).min(at + 3));
             at += length;
         }
+    }
+
+    /// Whether to look where the next pixels stood before. Where that seldom helps, as with the many shades
+    /// of scaled letters, every eighth place is looked at, to notice when it does again.
+    fn is_worth_a_look(&mut self) -> bool {
+        const HELPS: u32 = 4;
+        self.asked += 1;
+        let worth = self.found * HELPS >= self.looked;
+        let look = worth || self.asked.is_multiple_of(8);
+        if look {
+            self.looked += 1;
+            if self.looked == 1024 {
+                (self.looked, self.found) = (512, self.found / 2);
+            }
+        }
+        look
     }
 
     /// Remembers where pairs of pixels stand.
@@ -230,15 +249,46 @@ fn found_at(place: u32, rows: Rows<'_>, row: usize, at: usize) -> Option<Found> 
     Some((common(&current[at..], &source[column..]), distance))
 }
 
+/// The longer of two repetitions, each given as the pixels that would be repeated and how many bytes back
+/// they are; the second must be worth its distance.
+fn longer(rest: &[Pixel], near: (&[Pixel], usize), far: (&[Pixel], usize)) -> Found {
+    let (mut one, mut other) = (head(rest, near.0), head(rest, far.0));
+    // Most end here. A branch for each of them would be guessed wrongly every other time.
+    if one == HEAD {
+        one = common(rest, near.0);
+    }
+    if other == HEAD {
+        other = common(rest, far.0);
+    }
+    if other > one.max(1) { (other, far.1) } else { (one, near.1) }
+}
+
+/// Pixels that are compared at once.
+const HEAD: usize = 4;
+
+/// How many of the first few pixels are the same.
+fn head(a: &[Pixel], b: &[Pixel]) -> usize {
+    match (a.as_flattened().first_chunk(), b.as_flattened().first_chunk()) {
+        (Some(a), Some(b)) => {
+            let differences = u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
+            differences.trailing_zeros() as usize / 32
+        }
+        _ => a.iter().zip(b).take_while(|(a, b)| a == b).count(),
+    }
+}
+
 /// How many pixels are the same from the start on.
 fn common(a: &[Pixel], b: &[Pixel]) -> usize {
-    const PIECE: usize = 8;
     let both = a.len().min(b.len());
-    let (a, b) = (&a[..both], &b[..both]);
-    let pieces = a.as_chunks::<PIECE>().0.iter().zip(b.as_chunks::<PIECE>().0);
-    let same = pieces.take_while(|(a, b)| a == b).count() * PIECE;
-    let rest = a[same..].iter().zip(&b[same..]);
-    same + rest.take_while(|(a, b)| a == b).count()
+    let mut same = 0;
+    while same < both {
+        let more = head(&a[same..both], &b[same..both]);
+        same += more;
+        if more < HEAD {
+            break;
+        }
+    }
+    same
 }
 
 /// How a length is written (RFC 1951 §3.2.5).

@@ -52,15 +52,12 @@ impl<'a> Painter<'a> {
 
     /// The rows of neighbouring strips, four bytes a pixel, of which the last does not count.
     pub(crate) fn strips(&mut self, shape: Shape, strips: Range<u32>) -> Result<&[u8], PictureError> {
-        let source = strips.clone().map(|strip| shape.strip_source(strip)).fold(Rect::default(), Rect::union);
-        self.native.convert(self.frame, source)?;
-        if let Some((at, cursor)) = self.pointer {
-            self.native.draw(*at, cursor);
-        }
         if !shape.is_native() {
-            self.scale(shape, strips).map_err(|e| PictureError::Encoding(e.to_string()))?;
+            self.scale(shape, strips)?;
             return Ok(&self.rows);
         }
+        let source = strips.map(|strip| shape.strip_source(strip)).fold(Rect::default(), Rect::union);
+        self.paint(source)?;
         if self.native.rect == source {
             return Ok(&self.native.rgbx);
         }
@@ -71,36 +68,58 @@ impl<'a> Painter<'a> {
         Ok(&self.rows)
     }
 
+    /// Paints pixels of the display, the pointer over them.
+    fn paint(&mut self, source: Rect) -> Result<(), PictureError> {
+        self.native.convert(self.frame, source)?;
+        if let Some((at, cursor)) = self.pointer {
+            self.native.draw(*at, cursor);
+        }
+        Ok(())
+    }
+
     /// Strips get their height each by itself, so that it does not matter which are painted together, and
     /// their width at once, because the weights for a row take as long as some rows.
-    fn scale(&mut self, shape: Shape, strips: Range<u32>) -> Result<(), Box<dyn std::error::Error>> {
-        let native = self.native.rect;
-        let width = native.width as usize * 4;
+    fn scale(&mut self, shape: Shape, strips: Range<u32>) -> Result<(), PictureError> {
         let (top, _) = shape.strip_rows(strips.start);
         let (first, last) = shape.strip_rows(strips.end - 1);
         let rows = first + last - top;
-        self.wide.resize(width * rows as usize, 0);
         for strip in strips {
             let source = shape.strip_source(strip);
+            self.paint(source)?;
+            let native = self.native.rect;
+            let width = native.width as usize * 4;
+            self.wide.resize(width * rows as usize, 0);
+            let pixels = &self.native.rgbx[(source.y - native.y) as usize * width..];
+            let from = view(native.width, source.height, &pixels[..source.height as usize * width])?;
+            let (row, count) = shape.strip_rows(strip);
+            let pixels = &mut self.wide[(row - top) as usize * width..][..count as usize * width];
+            let mut to = view_mut(native.width, count, pixels)?;
             let (start, height) = shape.strip_span(strip);
             let start = start + f64::from(shape.region.y) - f64::from(source.y);
             let height = height.min(f64::from(source.height) - start);
-            let from = (source.y - native.y) as usize * width;
-            let pixels = &self.native.rgbx[from..][..source.height as usize * width];
-            let from = TypedImageRef::<U8x4>::from_buffer(native.width, source.height, pixels)?;
-            let (row, count) = shape.strip_rows(strip);
-            let pixels = &mut self.wide[(row - top) as usize * width..][..count as usize * width];
-            let mut to = TypedImage::<U8x4>::from_buffer(native.width, count, pixels)?;
             let options = self.options.crop(0.0, start, f64::from(native.width), height);
-            self.resizer.resize_typed(&from, &mut to, &options)?;
+            self.resizer.resize_typed(&from, &mut to, &options).map_err(|error| failed(&error))?;
         }
+        let native = self.native.rect;
         self.rows.resize(shape.size.width as usize * 4 * rows as usize, 0);
-        let from = TypedImageRef::<U8x4>::from_buffer(native.width, rows, &self.wide)?;
-        let mut to = TypedImage::<U8x4>::from_buffer(shape.size.width, rows, &mut self.rows)?;
+        let from = view(native.width, rows, &self.wide)?;
+        let mut to = view_mut(shape.size.width, rows, &mut self.rows)?;
         let left = f64::from(shape.region.x - native.x);
         let options = self.options.crop(left, 0.0, f64::from(shape.region.width), f64::from(rows));
-        Ok(self.resizer.resize_typed(&from, &mut to, &options)?)
+        self.resizer.resize_typed(&from, &mut to, &options).map_err(|error| failed(&error))
     }
+}
+
+fn view(width: u32, rows: u32, pixels: &[u8]) -> Result<TypedImageRef<'_, U8x4>, PictureError> {
+    TypedImageRef::from_buffer(width, rows, pixels).map_err(|error| failed(&error))
+}
+
+fn view_mut(width: u32, rows: u32, pixels: &mut [u8]) -> Result<TypedImage<'_, U8x4>, PictureError> {
+    TypedImage::from_buffer(width, rows, pixels).map_err(|error| failed(&error))
+}
+
+fn failed(error: &dyn std::fmt::Display) -> PictureError {
+    PictureError::Encoding(error.to_string())
 }
 
 /// Hamming's window over a sinc of one lobe, which keeps the edges of letters nearly as sharp as cubic

@@ -36,17 +36,17 @@ pub(crate) struct StripCompressor {
     deflater: Deflater,
     filters: Vec<u8>,
     filtered: Vec<Pixel>,
-    /// A filtered row as bytes.
-    row: Vec<u8>,
+    /// The filtered rows as bytes, each with its filter in front.
+    stream: Vec<u8>,
 }
 
 impl StripCompressor {
     pub(crate) fn new() -> Self {
-        Self { deflater: Deflater::new(), filters: Vec::new(), filtered: Vec::new(), row: Vec::new() }
+        Self { deflater: Deflater::new(), filters: Vec::new(), filtered: Vec::new(), stream: Vec::new() }
     }
 
     /// Compresses whole rows of `width` pixels, four bytes each, of which the last does not count.
-    pub(crate) fn compress(&mut self, rgbx: &[u8], width: u32) -> PngStrip {
+    fn compress(&mut self, rgbx: &[u8], width: u32) -> Result<PngStrip, PictureError> {
         let width = width as usize;
         self.filter(rgbx.as_chunks::<4>().0, width);
         let mut chunk = chunk_start(*b"IDAT");
@@ -54,7 +54,10 @@ impl StripCompressor {
         self.deflater.compress(rows, &mut chunk);
         finish_chunk(&mut chunk);
         chunk.shrink_to_fit();
-        PngStrip { chunk, adler: self.adler(width), filtered_length: self.filters.len() * (1 + width * 3) }
+        let stream = self.stream(width)?;
+        let mut adler = simd_adler32::Adler32::new();
+        adler.write(stream);
+        Ok(PngStrip { chunk, adler: adler.finish(), filtered_length: stream.len() })
     }
 
     /// Filters rows: not at all where colours last for more than a pixel, as they do on screens; else, in
@@ -87,16 +90,20 @@ impl StripCompressor {
         }
     }
 
-    /// The checksum of the filtered rows.
-    fn adler(&mut self, width: usize) -> u32 {
-        let mut adler = simd_adler32::Adler32::new();
-        for (filter, row) in self.filters.iter().zip(self.filtered.chunks_exact(width)) {
-            self.row.clear();
-            self.row.push(*filter);
-            self.row.extend(row.iter().flat_map(|[red, green, blue, _]| [*red, *green, *blue]));
-            adler.write(&self.row);
+    /// What the block is made of, as bytes.
+    fn stream(&mut self, width: usize) -> Result<&[u8], PictureError> {
+        let (rows, stride) = (self.filters.len(), 1 + width * 3);
+        // Rows are written with a gap of a byte behind each, where the filter of the next one goes.
+        self.stream.resize(rows * stride + 1, 0);
+        let pixels = self.filtered.as_flattened();
+        // A strip is 32 rows of at most 2000 pixels.
+        let [from, to, columns, rows] = [width * 4, stride, width, rows].map(|number| number as u32);
+        yuv::rgba_to_rgb(pixels, from, &mut self.stream[1..], to, columns, rows)
+            .map_err(|error| PictureError::Encoding(error.to_string()))?;
+        for (filter, row) in self.filters.iter().zip(self.stream.chunks_exact_mut(stride)) {
+            row[0] = *filter;
         }
-        adler.finish()
+        Ok(&self.stream[..self.filters.len() * stride])
     }
 }
 
@@ -112,7 +119,7 @@ impl Press for StripCompressor {
     ) -> Result<(), PictureError> {
         let rows = painter.strips(shape, strips.clone())?;
         for (strip, rows) in strips.zip(rows.chunks(shape.strip_bytes())) {
-            let made = self.compress(rows, shape.size.width);
+            let made = self.compress(rows, shape.size.width)?;
             let bytes = made.len();
             take(strip, made, bytes);
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Strips that are painted together: enough that what is done once for them does not count, few enough that
 /// their pixels stay in a processor's cache.
-const RUN: usize = 4;
+const RUN: usize = 3;
 
 /// The newest frame and when its rows last changed.
 pub(crate) struct Source<'a> {

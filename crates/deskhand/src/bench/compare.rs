@@ -1,6 +1,7 @@
 //! Several programs measured in turn by the same cases, and ours put beside each other one.
 
 use super::{BenchError, Options, Row, median};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// Whether a greater or a smaller value is better.
@@ -88,6 +89,26 @@ impl Bench {
         Ok(())
     }
 
+    /// A row that is not met for every case that was to be measured and held to a budget, and was not:
+    /// nothing passes because it could not be tried.
+    pub(crate) fn missing(self, options: &Options, measured: &HashSet<String>, emit: &mut dyn FnMut(Row)) {
+        let cases: BTreeSet<&str> = self.budgets.iter().map(|budget| budget.case).collect();
+        for case in cases {
+            if options.wants(self.name, case) && !measured.contains(case) {
+                emit(Row {
+                    bench: self.name,
+                    case: case.to_owned(),
+                    value: f64::NAN,
+                    unit: "not measured",
+                    against: None,
+                    ratio: None,
+                    budget: Some("a figure".to_owned()),
+                    ok: false,
+                });
+            }
+        }
+    }
+
     /// One row for our value, and one for each other that it is compared with. Ours comes first.
     pub(crate) fn rows(
         self,
@@ -168,6 +189,23 @@ mod tests {
         assert_eq!((good[1].value, good[1].ratio, good[1].ok), (0.9, Some(0.6), true));
         let bad = rows([2.5, 100.0, 0.5], 1.0);
         assert_eq!((bad[0].ok, bad[1].ratio, bad[1].ok), (false, Some(0.4), false));
+    }
+
+    #[test]
+    fn a_budget_whose_case_was_not_measured_is_not_met() {
+        let mut options = Options { target: None, time: Duration::ZERO, runs: 1, only: None };
+        let mut missing = |options: &Options, measured: &[&str]| {
+            let mut rows = Vec::new();
+            let measured = measured.iter().map(|case| (*case).to_owned()).collect();
+            BENCH.missing(options, &measured, &mut |row| rows.push(row));
+            rows
+        };
+        let rows = missing(&options, &["another"]);
+        assert_eq!(rows.iter().map(|row| (&*row.case, row.ok)).collect::<Vec<_>>(), [("time", false)]);
+        assert!(serde_json::to_string(&rows[0]).expect("a line").contains(r#""value":null"#));
+        assert!(missing(&options, &["time"]).is_empty());
+        options.only = Some("another bench".to_owned());
+        assert!(missing(&options, &[]).is_empty(), "it was not asked for");
     }
 
     #[test]

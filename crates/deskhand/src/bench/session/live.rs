@@ -26,8 +26,14 @@ pub(super) const RELAYED: &str = "connect to first picture, relayed";
 pub(super) const IDLE_CPU: &str = "idle session: part of a core";
 pub(super) const IDLE_SESSION: &str = "idle session: memory beside the gateway's own";
 pub(super) const IDLE_GATEWAY: &str = "idle session: memory of the gateway with it";
+pub(super) const MANY_CPU: &str = "100 idle sessions: part of a core";
+pub(super) const MANY_MEMORY: &str = "100 idle sessions: memory of each beside the gateway's own";
 #[cfg(test)]
-pub(super) const CASES: [&str; 6] = [BY_ADDRESS, BY_ID, RELAYED, IDLE_CPU, IDLE_SESSION, IDLE_GATEWAY];
+pub(super) const CASES: [&str; 8] =
+    [BY_ADDRESS, BY_ID, RELAYED, IDLE_CPU, IDLE_SESSION, IDLE_GATEWAY, MANY_CPU, MANY_MEMORY];
+
+/// Live sessions of one gateway, to one host.
+const MANY: usize = 100;
 
 const SIZE: Size = Size::new(1280, 800);
 
@@ -41,7 +47,8 @@ pub(super) fn run(runtime: &Runtime, options: &Options, emit: &mut dyn FnMut(Row
     let wanted = |case: &str| options.wants(BENCH.name, case);
     let connecting = [(BY_ADDRESS, Path::Direct), (BY_ID, Path::Local), (RELAYED, Path::Relayed)];
     let idle = [IDLE_CPU, IDLE_SESSION, IDLE_GATEWAY];
-    if !connecting.iter().any(|(case, _)| wanted(case)) && !idle.into_iter().any(wanted) {
+    let many = [MANY_CPU, MANY_MEMORY];
+    if !connecting.iter().any(|(case, _)| wanted(case)) && !idle.into_iter().chain(many).any(wanted) {
         return Ok(());
     }
     let password = hbb_common::password::readable(&rand::random::<[u8; 12]>());
@@ -55,7 +62,20 @@ pub(super) fn run(runtime: &Runtime, options: &Options, emit: &mut dyn FnMut(Row
     }
     if idle.into_iter().any(wanted) {
         // Twenty times that of other cases: there is little to see.
-        for figure in site.idle(options.time * 20)? {
+        let (cpu, memory, own) = site.idle(options.time * 20, 1)?;
+        for figure in [
+            Figure::less(IDLE_CPU, "%", cpu),
+            Figure::less(IDLE_SESSION, "MB", memory - own),
+            Figure::less(IDLE_GATEWAY, "MB", memory),
+        ] {
+            BENCH.rows(&figure, [(BENCH.name, figure.value)], emit);
+        }
+    }
+    if many.into_iter().any(wanted) {
+        let (cpu, memory, own) = site.idle(options.time * 20, MANY)?;
+        for figure in
+            [Figure::less(MANY_CPU, "%", cpu), Figure::less(MANY_MEMORY, "MB", (memory - own) / MANY as f64)]
+        {
             BENCH.rows(&figure, [(BENCH.name, figure.value)], emit);
         }
     }
@@ -135,21 +155,18 @@ impl Site {
         Ok((took, came))
     }
 
-    /// A gateway with a session that showed a picture and then nobody asked, beside one without.
-    fn idle(&self, time: Duration) -> Result<Vec<Figure>, BenchError> {
-        let address = self.host.addr.to_string();
+    /// A gateway with sessions that showed a picture and then nobody asked, beside one without: its CPU time
+    /// in percent of a core, its memory and that of the other in megabytes.
+    fn idle(&self, time: Duration, sessions: usize) -> Result<(f64, f64, f64), BenchError> {
+        let (address, sessions) = (self.host.addr.to_string(), sessions.to_string());
         let empty = Server::start(&["bench", "--serve", "gateway"])?;
-        let with_one = Server::start(&["bench", "--serve", "gateway", &address, &self.password])?;
-        let cpu = with_one.cpu()?;
+        let full = Server::start(&["bench", "--serve", "gateway", &address, &self.password, &sessions])?;
+        let cpu = full.cpu()?;
         let start = Instant::now();
         std::thread::sleep(time);
-        let (used, took) = (with_one.cpu()? - cpu, start.elapsed());
-        let (memory, own) = (with_one.resident()? / 1e6, empty.resident()? / 1e6);
-        Ok(vec![
-            Figure::less(IDLE_CPU, "%", used.as_secs_f64() / took.as_secs_f64() * 100.0),
-            Figure::less(IDLE_SESSION, "MB", memory - own),
-            Figure::less(IDLE_GATEWAY, "MB", memory),
-        ])
+        let (used, took) = (full.cpu()? - cpu, start.elapsed());
+        let part = used.as_secs_f64() / took.as_secs_f64() * 100.0;
+        Ok((part, full.resident()? / 1e6, empty.resident()? / 1e6))
     }
 }
 
@@ -205,8 +222,12 @@ pub(super) fn serve_host(runtime: &Runtime, password: &str) -> Result<(), BenchE
     Ok(())
 }
 
-/// What `deskhand mcp` keeps, without its standard input; with a session, one that has shown a picture.
-pub(super) fn serve_gateway(runtime: &Runtime, to: Option<(&str, &str)>) -> Result<(), BenchError> {
+/// What `deskhand mcp` keeps, without its standard input; with sessions, each has shown a picture.
+pub(super) fn serve_gateway(
+    runtime: &Runtime,
+    to: Option<(&str, &str)>,
+    count: usize,
+) -> Result<(), BenchError> {
     let gateway = runtime.block_on(async {
         let connectors: Vec<Arc<dyn Connector>> = vec![Arc::new(RustDesk::new(client::Config::default()))];
         let targets = to.map(|(address, password)| sessions::TargetEntry {
@@ -224,11 +245,12 @@ pub(super) fn serve_gateway(runtime: &Runtime, to: Option<(&str, &str)>) -> Resu
         let sessions =
             Sessions::new(SessionsConfig::default(), connectors, targets, Arc::new(FileSecrets::default()));
         let gateway = Gateway::new(sessions, GatewayConfig::default()).map_err(failed)?;
-        if to.is_some() {
-            call(&gateway, "connect", json!({ "target": "host" })).await?;
-            call(&gateway, "screenshot", json!({})).await?;
+        for _ in 0..count {
+            let connected = call(&gateway, "connect", json!({ "target": "host" })).await?.structured;
+            let session = &connected["session"];
+            call(&gateway, "screenshot", json!({ "session": session })).await?;
             // The peer may sharpen what it sent first.
-            call(&gateway, "wait_for", json!({ "condition": "still" })).await?;
+            call(&gateway, "wait_for", json!({ "session": session, "condition": "still" })).await?;
         }
         Ok::<_, BenchError>(gateway)
     })?;

@@ -5,10 +5,12 @@ mod decode;
 mod desktop;
 mod live;
 mod screenshot;
+mod start;
 
 use super::compare::{Bench, Budget};
 use super::{BenchError, Options, Row, system};
 use screenshot::{BARE_JPEG, BARE_PNG};
+use std::collections::HashSet;
 
 /// A call may take 1.3 times the encoder's time and a decoder 1.1 times its own; ratios tell it the other way
 /// round.
@@ -31,30 +33,45 @@ const BENCH: Bench = Bench {
         Budget::at_most("screenshot unchanged, 1920x1080", 1.0),
         Budget::ratio("decode vp9, 1920x1080", decode::BARE, DECODING),
         Budget::ratio("decode vp8, 1920x1080", decode::BARE, DECODING),
+        Budget::ratio("decode av1, 1920x1080", decode::BARE, DECODING),
         Budget::ratio("decode h264, 1920x1080", decode::BARE, DECODING),
         Budget::at_most(live::IDLE_CPU, 0.2),
         Budget::at_most(live::IDLE_SESSION, 15.0),
         Budget::at_most(live::IDLE_GATEWAY, 30.0),
+        Budget::at_most(live::MANY_CPU, 20.0),
+        Budget::at_most(live::MANY_MEMORY, 15.0),
+        Budget::at_most(start::MCP, 50.0),
     ],
 };
 
 /// Runs the cases and gives one row for each figure and comparison.
 pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Runtime::new().map_err(system("starting a runtime"))?;
-    live::run(&runtime, options, emit)?;
-    screenshot::run(&runtime, options, emit)?;
-    decode::run(options, emit)
+    let mut measured = HashSet::new();
+    let mut note = |row: Row| {
+        measured.insert(row.case.clone());
+        emit(row);
+    };
+    start::run(options, &mut note)?;
+    live::run(&runtime, options, &mut note)?;
+    screenshot::run(&runtime, options, &mut note)?;
+    decode::run(options, &mut note)?;
+    BENCH.missing(options, &measured, emit);
+    Ok(())
 }
 
-/// The processes that are measured: `host PASSWORD`, and `gateway [ADDRESS PASSWORD]`. Returns when the
-/// parent lets go of it.
+/// The processes that are measured: `host PASSWORD`, and `gateway [ADDRESS PASSWORD SESSIONS]`. Returns when
+/// the parent lets go of it.
 pub(crate) fn serve(args: &[String]) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Runtime::new().map_err(system("starting a runtime"))?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["host", password] => live::serve_host(&runtime, password),
-        ["gateway", address, password] => live::serve_gateway(&runtime, Some((address, password))),
-        ["gateway"] => live::serve_gateway(&runtime, None),
+        ["gateway", address, password, sessions] => {
+            let sessions = sessions.parse().map_err(failed)?;
+            live::serve_gateway(&runtime, Some((address, password)), sessions)
+        }
+        ["gateway"] => live::serve_gateway(&runtime, None, 0),
         _ => Err(BenchError::Failed(format!("nothing can be served as {args:?}"))),
     }
 }
@@ -72,6 +89,7 @@ mod tests {
         let mut cases: Vec<String> = screenshot::cases().collect();
         cases.extend(decode::CASES.map(|(case, _)| case.to_owned()));
         cases.extend(live::CASES.map(str::to_owned));
+        cases.push(start::MCP.to_owned());
         for budget in BENCH.budgets {
             assert!(cases.iter().any(|case| case == budget.case), "{budget:?}");
         }
