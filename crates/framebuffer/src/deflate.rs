@@ -106,6 +106,11 @@ impl Deflater {
         let current = &rows.pixels[row * width..][..width];
         let above = row.checked_sub(1).map_or(&[][..], |above| &rows.pixels[above * width..][..width]);
         if above == current {
+            // One colour is told in fewer bits as itself than as the row above.
+            if current[1..] == current[..width - 1] {
+                self.literal(current[0]);
+                return self.repeat(width - 1, 3);
+            }
             return self.repeat(width, stride);
         }
         let mut at = 0;

@@ -6,6 +6,7 @@
 
 mod machines;
 mod paths;
+mod pictures;
 mod video;
 mod wire;
 
@@ -32,6 +33,7 @@ pub const ORACLES: &[Oracle] = &[
     Oracle { name: "handshake", check: wire::handshake, seeds: wire::handshakes },
     Oracle { name: "key", check: wire::key, seeds: wire::keys },
     Oracle { name: "video", check: video::video, seeds: video::streams },
+    Oracle { name: "pictures", check: pictures::pictures, seeds: pictures::desktops },
     Oracle { name: "client", check: machines::client, seeds: machines::recorded_hosts },
     Oracle { name: "host", check: machines::host, seeds: machines::recorded_clients },
     Oracle { name: "dial", check: paths::dial, seeds: paths::dialled },

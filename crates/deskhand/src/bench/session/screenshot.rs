@@ -1,9 +1,13 @@
-//! The screenshot tool, called within the process, against the bare encoder for the pixels that it gave out.
+//! The screenshot tool, called within the process, against bare encoders.
+//!
+//! A call converts the decoder's picture, scales it to the budget where it is larger, encodes it and makes the
+//! answer, by as many threads as the machine runs at once. A bare encoder gets the pixels of the file that came
+//! out, finished, and makes a file of the same format on one thread, with nothing kept from the last one.
 
 use super::desktop::{ADDRESS, Canvas, Stage};
 use super::{BENCH, failed};
 use crate::bench::compare::Figure;
-use crate::bench::{BenchError, Options, Row, median};
+use crate::bench::{BenchError, Options, Row, median, process, system};
 use mcp::{CallOutcome, Gateway, GatewayConfig};
 use policy::CallerKind;
 use remote::{Connector, Frame, Size};
@@ -13,9 +17,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// The subjects, in the order of the rows.
-pub(super) const BARE_PNG: &str = "png crate, fast";
-pub(super) const BARE_JPEG: &str = "libjpeg-turbo, quality 85";
+/// The fastest encoder of PNG there is; its files are twice as large as ours or more.
+pub(super) const BARE_PNG: &str = "png crate, fast, on the scaled pixels";
+/// What makes files of about our size.
+const BARE_PNG_LEVEL: &str = "png crate, level 1, on the scaled pixels";
+/// With the same quality and as much colour.
+pub(super) const BARE_JPEG: &str = "libjpeg-turbo, quality 85, on the scaled pixels";
 
 /// Sizes of the display, as the names of cases end.
 pub(super) const SIZES: [(&str, Size); 2] =
@@ -59,8 +66,10 @@ pub(super) fn run(runtime: &Runtime, options: &Options, emit: &mut dyn FnMut(Row
             let case = name(change_name, size_name);
             if options.wants(BENCH.name, &case) {
                 let mut caller = Caller::new(runtime, size)?;
-                let rows = caller.measure(runtime, change, options)?;
+                let (rows, cpu) = caller.measure(runtime, change, options)?;
+                let all_threads = Figure::less(format!("{case}: all threads"), "ms of CPU", cpu);
                 BENCH.rows(&Figure::less(case, "ms", 0.0), rows, emit);
+                BENCH.rows(&all_threads, [(BENCH.name, cpu)], emit);
             }
         }
     }
@@ -97,20 +106,23 @@ impl Caller {
         Ok(Self { gateway, stage, pictures, with_other_line: [line(10), line(11)], turn: 0 })
     }
 
-    /// Median times in milliseconds: of a call, and of the bare encoder where all of the picture is encoded.
+    /// Median times in milliseconds: of a call, and of bare encoders where all of the picture is encoded. And
+    /// the median CPU time of a call.
     fn measure(
         &mut self,
         runtime: &Runtime,
         change: Change,
         options: &Options,
-    ) -> Result<Vec<(&'static str, f64)>, BenchError> {
+    ) -> Result<(Vec<(&'static str, f64)>, f64), BenchError> {
         let format = if change == Change::All(Format::Jpeg) { Format::Jpeg } else { Format::Png };
         let arguments = match format {
             Format::Png => json!({ "format": "png" }),
             Format::Jpeg => json!({ "format": "jpeg" }),
         };
         let time = options.time * u32::try_from(options.runs.max(1)).unwrap_or(1);
-        let (mut called, mut bare) = (Vec::new(), Vec::new());
+        let (mut called, mut used) = (Vec::new(), Vec::new());
+        let bare_encoders = change.bare_encoders();
+        let mut bare = vec![Vec::new(); bare_encoders.len()];
         let end = Instant::now() + time;
         // The first call sets up what later ones use again.
         runtime.block_on(call(&self.gateway, "screenshot", arguments.clone()))?;
@@ -121,32 +133,52 @@ impl Caller {
                 Change::Line => self.stage.show(self.with_other_line[self.turn].clone()),
                 Change::None => {}
             }
-            let start = Instant::now();
+            let (start, cpu) = (Instant::now(), process::own_cpu().map_err(system("the clock"))?);
             let outcome = runtime.block_on(call(&self.gateway, "screenshot", arguments.clone()))?;
             let took = start.elapsed();
+            used.push(process::own_cpu().map_err(system("the clock"))? - cpu);
             if outcome.images.is_empty() != (change == Change::None) {
                 return Err(BenchError::WrongAnswer(outcome.structured.to_string()));
             }
             called.push(took);
-            if let (Change::All(format), Some(image)) = (change, outcome.images.first()) {
-                bare.push(encode(format, &image.data)?);
+            if let Some(image) = outcome.images.first() {
+                for ((_, encoder), times) in bare_encoders.iter().zip(&mut bare) {
+                    times.push(encode(*encoder, &image.data)?);
+                }
             }
         }
         let milliseconds =
             |times: Vec<Duration>| median(times.iter().map(|time| time.as_secs_f64() * 1e3).collect());
         let mut rows = vec![(BENCH.name, milliseconds(called))];
-        if !bare.is_empty() {
-            let name = if format == Format::Png { BARE_PNG } else { BARE_JPEG };
-            rows.push((name, milliseconds(bare)));
+        rows.extend(bare_encoders.iter().zip(bare).map(|((name, _), times)| (*name, milliseconds(times))));
+        Ok((rows, milliseconds(used)))
+    }
+}
+
+/// A bare encoder.
+#[derive(Debug, Clone, Copy)]
+enum Encoder {
+    Png(png::DeflateCompression),
+    Jpeg,
+}
+
+impl Change {
+    /// What a call is compared with: encoders keep nothing, so only where it encodes everything.
+    fn bare_encoders(self) -> &'static [(&'static str, Encoder)] {
+        const FAST: Encoder = Encoder::Png(png::DeflateCompression::FdeflateUltraFast);
+        const LEVEL: Encoder = Encoder::Png(png::DeflateCompression::Level(1));
+        match self {
+            Self::All(Format::Png) => &[(BARE_PNG, FAST), (BARE_PNG_LEVEL, LEVEL)],
+            Self::All(Format::Jpeg) => &[(BARE_JPEG, Encoder::Jpeg)],
+            Self::Line | Self::None => &[],
         }
-        Ok(rows)
     }
 }
 
 /// How long the bare encoder takes for the pixels of a file.
-fn encode(format: Format, file: &[u8]) -> Result<Duration, BenchError> {
-    match format {
-        Format::Png => {
+fn encode(encoder: Encoder, file: &[u8]) -> Result<Duration, BenchError> {
+    match encoder {
+        Encoder::Png(compression) => {
             let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().map_err(failed)?;
             let mut rgb = vec![0; reader.output_buffer_size().unwrap_or_default()];
             let info = reader.next_frame(&mut rgb).map_err(failed)?;
@@ -154,13 +186,14 @@ fn encode(format: Format, file: &[u8]) -> Result<Duration, BenchError> {
             let mut encoder = png::Encoder::new(Vec::new(), info.width, info.height);
             encoder.set_color(info.color_type);
             encoder.set_depth(info.bit_depth);
-            encoder.set_compression(png::Compression::Fast);
+            encoder.set_deflate_compression(compression);
+            encoder.set_filter(png::Filter::Adaptive);
             let mut writer = encoder.write_header().map_err(failed)?;
             writer.write_image_data(&rgb).map_err(failed)?;
             writer.finish().map_err(failed)?;
             Ok(start.elapsed())
         }
-        Format::Jpeg => {
+        Encoder::Jpeg => {
             let header = turbojpeg::read_header(file).map_err(failed)?;
             let image = turbojpeg::decompress(file, turbojpeg::PixelFormat::RGB).map_err(failed)?;
             let start = Instant::now();
