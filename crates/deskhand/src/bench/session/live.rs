@@ -230,23 +230,28 @@ pub(super) fn serve_gateway(
 ) -> Result<(), BenchError> {
     let gateway = runtime.block_on(async {
         let connectors: Vec<Arc<dyn Connector>> = vec![Arc::new(RustDesk::new(client::Config::default()))];
-        let targets = to.map(|(address, password)| sessions::TargetEntry {
-            target: Target {
-                name: "host".into(),
-                address: address.into(),
-                allow_unencrypted: true,
-                ..Target::default()
-            },
-            protocol: None,
-            password: Some(sessions::SecretRef::Inline(Secret::new(password))),
-            description: String::new(),
+        // A target has one session: there are as many of them, all the same machine.
+        let targets = to.into_iter().flat_map(|(address, password)| {
+            (0..count).map(move |n| sessions::TargetEntry {
+                target: Target {
+                    name: format!("host{n}"),
+                    address: address.into(),
+                    allow_unencrypted: true,
+                    ..Target::default()
+                },
+                protocol: None,
+                password: Some(sessions::SecretRef::Inline(Secret::new(password))),
+                description: String::new(),
+            })
         });
-        let targets = targets.into_iter().collect();
-        let sessions =
-            Sessions::new(SessionsConfig::default(), connectors, targets, Arc::new(FileSecrets::default()));
+        let targets = targets.collect();
+        let config = SessionsConfig::default();
+        let config = SessionsConfig { limit: config.limit.max(count), ..config };
+        let sessions = Sessions::new(config, connectors, targets, Arc::new(FileSecrets::default()));
         let gateway = Gateway::new(sessions, GatewayConfig::default()).map_err(failed)?;
-        for _ in 0..count {
-            let connected = call(&gateway, "connect", json!({ "target": "host" })).await?.structured;
+        for n in 0..count {
+            let target = format!("host{n}");
+            let connected = call(&gateway, "connect", json!({ "target": target })).await?.structured;
             let session = &connected["session"];
             call(&gateway, "screenshot", json!({ "session": session })).await?;
             // The peer may sharpen what it sent first.
