@@ -1,12 +1,13 @@
 //! The tools, over the Model Context Protocol.
 //!
 //! A [`Gateway`] holds the tools and the sessions they work on. [`Gateway::call`] is the one way in: MCP
-//! clients reach it through [`serve`], scripts within the process directly, with the same checks and the same
+//! clients reach it through [`serve`] and [`http`], scripts within the process directly, with the same checks and the same
 //! results. One file below `tools` for each family of tools.
 
 mod advice;
 mod facts;
 mod gateway;
+pub mod http;
 mod outcome;
 mod schema;
 mod server;

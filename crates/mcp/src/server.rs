@@ -1,7 +1,9 @@
 //! The gateway as an MCP server.
 
+use crate::http::ClientGone;
 use crate::outcome::{CallOutcome, Failure};
 use crate::{CallError, Gateway};
+use axum::http::request::Parts;
 use policy::Caller;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
@@ -51,7 +53,7 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let handler = Handler { gateway, caller };
+    let handler = Handler { gateway, caller: Some(caller) };
     let running = match handler.serve_with_ct((read, write), stop.clone()).await {
         Ok(running) => running,
         // A client that goes before it said anything is no fault.
@@ -72,9 +74,24 @@ pub async fn serve_stdio(
     serve(gateway, caller, read, write, stop).await
 }
 
-struct Handler {
+/// The gateway to rmcp.
+pub(crate) struct Handler {
     gateway: Arc<Gateway>,
-    caller: Arc<Caller>,
+    /// Who calls; `None` where each request says it.
+    caller: Option<Arc<Caller>>,
+}
+
+impl Handler {
+    /// For HTTP requests, which each say who calls.
+    pub(crate) fn of_requests(gateway: Arc<Gateway>) -> Self {
+        Self { gateway, caller: None }
+    }
+
+    fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Arc<Caller>, ErrorData> {
+        let of_request = || context.extensions.get::<Parts>()?.extensions.get::<Arc<Caller>>().cloned();
+        let caller = self.caller.clone().or_else(of_request);
+        caller.ok_or_else(|| ErrorData::internal_error("nobody is known to call", None))
+    }
 }
 
 impl ServerHandler for Handler {
@@ -90,13 +107,15 @@ impl ServerHandler for Handler {
     async fn list_tools(
         &self,
         _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.gateway.tools(&self.caller).cloned().collect()))
+        let caller = self.caller(&context)?;
+        Ok(ListToolsResult::with_all_items(self.gateway.tools(&caller).cloned().collect()))
     }
 
+    /// Asked by rmcp only for arguments that are repeated in HTTP headers, which none of ours are.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.gateway.tools(&self.caller).find(|tool| tool.name == name).cloned()
+        self.gateway.tools(self.caller.as_ref()?).find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(
@@ -105,11 +124,13 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.map_or(Value::Null, Value::Object);
-        let call = self.gateway.call(&self.caller, &request.name, arguments);
+        let caller = self.caller(&context)?;
+        let call = self.gateway.call(&caller, &request.name, arguments);
         let result = tokio::select! {
             biased;
             result = call => result,
             () = context.ct.cancelled() => Ok(cancelled()),
+            () = client_gone(&context) => Ok(cancelled()),
             () = tell_progress(&context) => Ok(cancelled()),
         };
         match result {
@@ -123,6 +144,15 @@ impl ServerHandler for Handler {
 
 fn cancelled() -> CallOutcome {
     CallOutcome::of::<()>(Err(Failure::new("cancelled", "the call was cancelled".to_owned())))
+}
+
+/// Waits until the HTTP client of the request has gone away.
+async fn client_gone(context: &RequestContext<RoleServer>) {
+    let parts = context.extensions.get::<Parts>();
+    match parts.and_then(|parts| parts.extensions.get::<ClientGone>()) {
+        Some(ClientGone(gone)) => gone.cancelled().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Sends progress until dropped; ends only when the client can not be told any more.

@@ -2,6 +2,7 @@
 
 mod acting;
 mod client;
+mod http;
 mod protocol;
 mod seeing;
 mod sessions_tools;
