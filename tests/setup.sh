@@ -6,7 +6,8 @@
 #   tests/setup.sh flags  no set-up: prints the flags that cargo needs on this machine
 #
 # Debian and Ubuntu packages come from apt (with sudo unless root); the tests' Python packages go to
-# .venv in the repository. Safe to run again: it then only looks.
+# .venv in the repository, their Node packages to tests/node/node_modules. Safe to run again: it then only
+# looks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,6 +55,8 @@ if [[ $what == test ]]; then
     xclip           # the clipboard as an X client sees it
     iproute2        # addresses inside a test's own network namespace
   )
+  # Brings the packages of tests/node, a Node of its own among them; many machines have it from elsewhere.
+  command -v npm >/dev/null || packages+=(npm)
 fi
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
@@ -124,8 +127,21 @@ venv() {
   fail "Python 3.11 or newer with venv is needed"
 }
 
+# Made anew when the lock file changes. Nothing that a package would run is run.
+node_packages() {
+  local folder=tests/node made=tests/node/node_modules/.made-from.json
+  cmp -s $folder/package-lock.json $made && return 0
+  command -v npm >/dev/null || fail "npm is missing"
+  say "installing the Node packages of tests/node"
+  npm ci --prefix $folder --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+  cp $folder/package-lock.json $made
+}
+
 system
 rust
+if [[ $what == test && -z ${DESKHAND_TEST_NODE:-} ]]; then
+  node_packages
+fi
 if [[ $what == test && -z ${DESKHAND_TEST_PYTHON:-} ]]; then
   venv
 fi

@@ -15,6 +15,7 @@ mod host_program;
 mod host_pyref;
 mod host_recordings;
 mod layering;
+mod mcp_http;
 mod program;
 mod pyref;
 mod recordings;

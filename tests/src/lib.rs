@@ -1,9 +1,12 @@
 //! Harness shared by the integration tests: recordings of real RustDesk programs, the independent Python
 //! peer, child processes, desktops, addresses, and where things are.
 
+pub mod conformance;
 pub mod desktop;
+pub mod mcp_http;
 pub mod mutate;
 pub mod net;
+pub mod node;
 pub mod oracle;
 pub mod process;
 pub mod pyref;
