@@ -6,8 +6,6 @@
 
 mod answers;
 mod damage;
-mod deflate;
-mod huffman;
 mod jpeg_strips;
 mod native;
 mod painter;

@@ -5,13 +5,14 @@
 //! do, and a file is strips one behind the other (PNG specification, third edition, §9, §10 and §11.2).
 
 use crate::PictureError;
-use crate::deflate::{Deflater, Pixel, Rows};
 use crate::painter::Painter;
 use crate::shape::Shape;
 use crate::strips::Press;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use remote::Size;
 use std::ops::Range;
 
+const BYTES_PER_PIXEL: usize = 3;
 const ADLER_BASE: u32 = 65_521;
 
 /// A strip, ready to be put into a file.
@@ -30,80 +31,63 @@ impl PngStrip {
     }
 }
 
+/// Level 1 of zlib's scale: the others cost several times as much for a few percent.
+const LEVEL: u32 = 1;
+
 /// What compressing needs besides the pixels, kept from one strip to the next.
-#[derive(Debug)]
 pub(crate) struct StripCompressor {
-    deflater: Deflater,
-    filters: Vec<u8>,
-    filtered: Vec<Pixel>,
-    /// The filtered rows as bytes, each with its filter in front.
-    stream: Vec<u8>,
+    deflate: Compress,
+    rgb: Vec<u8>,
+    filtered: Vec<u8>,
 }
 
 impl StripCompressor {
     pub(crate) fn new() -> Self {
-        Self { deflater: Deflater::new(), filters: Vec::new(), filtered: Vec::new(), stream: Vec::new() }
+        Self { deflate: Compress::new(Compression::new(LEVEL), false), rgb: Vec::new(), filtered: Vec::new() }
     }
 
     /// Compresses whole rows of `width` pixels, four bytes each, of which the last does not count.
     fn compress(&mut self, rgbx: &[u8], width: u32) -> Result<PngStrip, PictureError> {
-        let width = width as usize;
-        self.filter(rgbx.as_chunks::<4>().0, width);
+        let row = width as usize * BYTES_PER_PIXEL;
+        // A strip is 32 rows of at most 2000 pixels.
+        let rows = (rgbx.len() / (width as usize * 4)) as u32;
+        self.rgb.resize(rows as usize * row, 0);
+        yuv::rgba_to_rgb(rgbx, width * 4, &mut self.rgb, row as u32, width, rows)
+            .map_err(|error| PictureError::Encoding(error.to_string()))?;
+        filter(&self.rgb, row, &mut self.filtered);
         let mut chunk = chunk_start(*b"IDAT");
-        let rows = Rows { filters: &self.filters, pixels: &self.filtered, width };
-        self.deflater.compress(rows, &mut chunk);
+        // Text on a plain ground takes less than a tenth.
+        chunk.reserve(self.filtered.len() / 10 + 64);
+        self.deflate.reset();
+        loop {
+            let done = self.deflate.total_in() as usize;
+            let rest = &self.filtered[done..];
+            let status = self.deflate.compress_vec(rest, &mut chunk, FlushCompress::Sync);
+            match status {
+                Ok(Status::Ok | Status::BufError)
+                    if self.deflate.total_in() as usize == self.filtered.len() =>
+                {
+                    // Room left over means that the flush is complete.
+                    if chunk.len() < chunk.capacity() {
+                        break;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => return Err(PictureError::Encoding(error.to_string())),
+            }
+            chunk.reserve(chunk.len().max(4096));
+        }
+        let mut adler = simd_adler32::Adler32::new();
+        adler.write(&self.filtered);
         finish_chunk(&mut chunk);
         chunk.shrink_to_fit();
-        let stream = self.stream(width)?;
-        let mut adler = simd_adler32::Adler32::new();
-        adler.write(stream);
-        Ok(PngStrip { chunk, adler: adler.finish(), filtered_length: stream.len() })
+        Ok(PngStrip { chunk, adler: adler.finish(), filtered_length: self.filtered.len() })
     }
+}
 
-    /// Filters rows: not at all where colours last for more than a pixel, as they do on screens; else, in
-    /// photographs, as the difference to the row above or to the pixel on the left, whichever is smaller.
-    /// The first row looks at itself only.
-    fn filter(&mut self, pixels: &[Pixel], width: usize) {
-        const NONE: u8 = 0;
-        const SUB: u8 = 1;
-        const UP: u8 = 2;
-        self.filters.clear();
-        self.filtered.clear();
-        self.filtered.reserve(pixels.len());
-        let mut above: Option<&[Pixel]> = None;
-        for row in pixels.chunks_exact(width) {
-            let (first, rest) = row.split_at(1);
-            let left = &row[..rest.len()];
-            let filter = if repeated(rest, left) * 4 >= rest.len() || above == Some(row) {
-                self.filtered.extend(row.iter().copied().map(colours));
-                NONE
-            } else if let Some(above) = above.filter(|above| distance(row, above) <= distance(rest, left)) {
-                self.filtered.extend(row.iter().zip(above).map(|(pixel, above)| difference(*pixel, *above)));
-                UP
-            } else {
-                self.filtered.push(colours(first[0]));
-                self.filtered.extend(rest.iter().zip(left).map(|(pixel, left)| difference(*pixel, *left)));
-                SUB
-            };
-            self.filters.push(filter);
-            above = Some(row);
-        }
-    }
-
-    /// What the block is made of, as bytes.
-    fn stream(&mut self, width: usize) -> Result<&[u8], PictureError> {
-        let (rows, stride) = (self.filters.len(), 1 + width * 3);
-        // Rows are written with a gap of a byte behind each, where the filter of the next one goes.
-        self.stream.resize(rows * stride + 1, 0);
-        let pixels = self.filtered.as_flattened();
-        // A strip is 32 rows of at most 2000 pixels.
-        let [from, to, columns, rows] = [width * 4, stride, width, rows].map(|number| number as u32);
-        yuv::rgba_to_rgb(pixels, from, &mut self.stream[1..], to, columns, rows)
-            .map_err(|error| PictureError::Encoding(error.to_string()))?;
-        for (filter, row) in self.filters.iter().zip(self.stream.chunks_exact_mut(stride)) {
-            row[0] = *filter;
-        }
-        Ok(&self.stream[..self.filters.len() * stride])
+impl std::fmt::Debug for StripCompressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StripCompressor")
     }
 }
 
@@ -125,27 +109,6 @@ impl Press for StripCompressor {
         }
         Ok(())
     }
-}
-
-fn colours([red, green, blue, _]: Pixel) -> Pixel {
-    [red, green, blue, 0]
-}
-
-fn difference(a: Pixel, b: Pixel) -> Pixel {
-    [a[0].wrapping_sub(b[0]), a[1].wrapping_sub(b[1]), a[2].wrapping_sub(b[2]), 0]
-}
-
-/// How many pixels have the colour of their neighbour.
-fn repeated(pixels: &[Pixel], neighbours: &[Pixel]) -> usize {
-    let same = |(a, b): (&Pixel, &Pixel)| {
-        u32::from((u32::from_le_bytes(*a) ^ u32::from_le_bytes(*b)) & 0x00ff_ffff == 0)
-    };
-    pixels.iter().zip(neighbours).map(same).sum::<u32>() as usize
-}
-
-/// The sum of all differences, in the form that compilers turn into one instruction for many bytes.
-fn distance(a: &[Pixel], b: &[Pixel]) -> u32 {
-    a.as_flattened().iter().zip(b.as_flattened()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
 }
 
 /// A file of all strips of a picture, from the top.
@@ -208,6 +171,37 @@ fn combine_adler(first: u32, second: u32, second_length: usize) -> u32 {
     let a = (a1 + a2 + base - 1) % base;
     let b = (b1 + b2 + length * (a1 + base - 1)) % base;
     (b as u32) << 16 | a as u32
+}
+
+/// Filters rows of `row` bytes: as the difference to the row above or to the pixel on the left, whichever is
+/// smaller; the first row looks at itself only.
+fn filter(rgb: &[u8], row: usize, out: &mut Vec<u8>) {
+    const SUB: u8 = 1;
+    const UP: u8 = 2;
+    out.clear();
+    out.reserve(rgb.len() + rgb.len() / row.max(1));
+    let mut above: Option<&[u8]> = None;
+    for current in rgb.chunks_exact(row) {
+        let (first, rest) = current.split_at(BYTES_PER_PIXEL);
+        let left = &current[..rest.len()];
+        match above {
+            Some(above) if current == above || distance(current, above) <= distance(rest, left) => {
+                out.push(UP);
+                out.extend(current.iter().zip(above).map(|(byte, above)| byte.wrapping_sub(*above)));
+            }
+            _ => {
+                out.push(SUB);
+                out.extend_from_slice(first);
+                out.extend(rest.iter().zip(left).map(|(byte, left)| byte.wrapping_sub(*left)));
+            }
+        }
+        above = Some(current);
+    }
+}
+
+/// The sum of all differences, in the form that compilers turn into one instruction for many bytes.
+fn distance(a: &[u8], b: &[u8]) -> u32 {
+    a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
 }
 
 #[cfg(test)]
