@@ -195,8 +195,8 @@ pub(super) fn serve_host(runtime: &Runtime, password: &str) -> Result<(), BenchE
                 force_relay: false,
             }),
             direct: Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
-            // All connections come from one address.
-            limits: host::Limits { burst_per_address: u32::MAX, ..config.limits },
+            // All connections come from one address, and there are more of them than a host takes.
+            limits: host::Limits { sessions: MANY * 2, burst_per_address: u32::MAX, ..config.limits },
             ..config
         })
         .map_err(failed)?;
