@@ -249,11 +249,15 @@ pub(super) fn serve_gateway(
         let config = SessionsConfig { limit: config.limit.max(count), ..config };
         let sessions = Sessions::new(config, connectors, targets, Arc::new(FileSecrets::default()));
         let gateway = Gateway::new(sessions, GatewayConfig::default()).map_err(failed)?;
+        let mut open = Vec::new();
         for n in 0..count {
             let target = format!("host{n}");
             let connected = call(&gateway, "connect", json!({ "target": target })).await?.structured;
-            let session = &connected["session"];
+            let session = connected["session"].clone();
             call(&gateway, "screenshot", json!({ "session": session })).await?;
+            open.push(session);
+        }
+        for session in open {
             // The peer may sharpen what it sent first.
             call(&gateway, "wait_for", json!({ "session": session, "condition": "still" })).await?;
         }
