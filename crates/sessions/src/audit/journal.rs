@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Entries that wait to be written.
 const QUEUE: usize = 1024;
-/// Entries written together.
+/// Entries taken from the queue together.
 const BATCH: usize = 128;
+/// Entries that wait for a log that can not be written.
+const MOST_WAITING: usize = 4096;
 /// What could not be written is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -57,6 +59,11 @@ impl State {
         result
     }
 
+    fn lose(&self, count: usize) {
+        self.counters.lost.fetch_add(count as u64, Ordering::Relaxed);
+        self.untold.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
     /// Tells the log how much of it is missing.
     async fn confess(&self) {
         let lost = self.untold.swap(0, Ordering::Relaxed);
@@ -92,7 +99,10 @@ pub(crate) fn step() -> String {
 }
 
 enum Line {
-    Entry(Box<AuditEntry>),
+    /// Written sooner or later.
+    Noted(Box<AuditEntry>),
+    /// Written now, or never; whoever waits is told.
+    Asked(Box<AuditEntry>, oneshot::Sender<Result<(), AuditError>>),
     /// Answered (by being dropped) when what came before was written, or failed once.
     Flush(oneshot::Sender<()>),
 }
@@ -126,9 +136,14 @@ impl Journal {
         lock(&self.state.failure).clone()
     }
 
-    /// Writes the entry and returns when it is kept.
+    /// Writes the entry behind all that was noted before, and returns when it is kept. One that could not be
+    /// written is not written later.
     pub(crate) async fn write(&self, entry: AuditEntry) -> Result<(), AuditError> {
-        self.state.append(vec![entry]).await
+        let (done, written) = oneshot::channel();
+        let gone =
+            || AuditError::Failed { place: "the audit log".to_owned(), reason: "it has ended".to_owned() };
+        self.queue.send(Line::Asked(Box::new(entry), done)).await.map_err(|_| gone())?;
+        written.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Waits until all that was noted is written, or could not be.
@@ -142,37 +157,76 @@ impl Journal {
 
     /// Writes the entry soon. Where that fails for long, entries are lost, which is counted and told.
     pub(crate) fn note(&self, entry: AuditEntry) {
-        if self.queue.try_send(Line::Entry(Box::new(entry))).is_err() {
-            self.state.counters.lost.fetch_add(1, Ordering::Relaxed);
-            self.state.untold.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(Line::Noted(Box::new(entry))).is_err() {
+            self.state.lose(1);
         }
     }
 }
 
-async fn drain(state: Arc<State>, mut waiting: mpsc::Receiver<Line>) {
-    let mut lines = Vec::new();
-    while waiting.recv_many(&mut lines, BATCH).await > 0 {
-        let (mut batch, mut flushes) = (Vec::new(), Vec::new());
-        for line in lines.drain(..) {
-            match line {
-                Line::Entry(entry) => batch.push(*entry),
-                Line::Flush(done) => flushes.push(done),
+/// What was taken from the queue.
+#[derive(Default)]
+struct Batch {
+    /// In their order; `true` for those that are to be written now or never.
+    entries: Vec<(AuditEntry, bool)>,
+    asked: Vec<oneshot::Sender<Result<(), AuditError>>>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    fn add(&mut self, line: Line) {
+        match line {
+            Line::Noted(entry) => self.entries.push((*entry, false)),
+            Line::Asked(entry, done) => {
+                self.entries.push((*entry, true));
+                self.asked.push(done);
             }
+            Line::Flush(done) => self.flushes.push(done),
         }
-        while !batch.is_empty() {
-            let result = state.append(batch.clone()).await;
-            flushes.clear();
-            match result {
-                Ok(()) => batch.clear(),
-                Err(error) if waiting.is_closed() => {
-                    let unwritten = batch.len() + waiting.len();
-                    tracing::error!(%error, unwritten, "the audit log ends with entries unwritten");
-                    state.counters.lost.fetch_add(unwritten as u64, Ordering::Relaxed);
-                    return;
-                }
-                Err(_) => tokio::time::sleep(RETRY).await,
+    }
+
+    /// Writes it behind what `waits`, which then holds what has to be tried again.
+    async fn write(self, state: &State, waits: &mut Vec<AuditEntry>) {
+        let mut entries = waits.clone();
+        entries.extend(self.entries.iter().map(|(entry, _)| entry.clone()));
+        let result = if entries.is_empty() { Ok(()) } else { state.append(entries).await };
+        if result.is_ok() {
+            waits.clear();
+            state.confess().await;
+        } else {
+            waits.extend(self.entries.into_iter().filter(|(_, asked)| !asked).map(|(entry, _)| entry));
+            let too_many = waits.len().saturating_sub(MOST_WAITING);
+            waits.truncate(MOST_WAITING);
+            state.lose(too_many);
+        }
+        for asked in self.asked {
+            // Nobody waits any more where the call was cancelled.
+            let _unheard = asked.send(result.clone());
+        }
+    }
+}
+
+async fn drain(state: Arc<State>, mut queue: mpsc::Receiver<Line>) {
+    let (mut lines, mut waits) = (Vec::new(), Vec::new());
+    loop {
+        let retry = async {
+            if waits.is_empty() {
+                std::future::pending::<()>().await;
             }
+            tokio::time::sleep(RETRY).await;
+        };
+        let ended = tokio::select! {
+            taken = queue.recv_many(&mut lines, BATCH) => taken == 0,
+            () = retry => false,
+        };
+        let mut batch = Batch::default();
+        lines.drain(..).for_each(|line| batch.add(line));
+        batch.write(&state, &mut waits).await;
+        if ended {
+            break;
         }
-        state.confess().await;
+    }
+    if !waits.is_empty() {
+        tracing::error!(entries = waits.len(), "the audit log ends with entries unwritten");
+        state.lose(waits.len());
     }
 }

@@ -155,10 +155,13 @@ impl Sessions {
         drop(map);
         tracing::info!(session = live.id.short(), target = live.origin.target, "session opened");
         self.feed.of_session(&live, Happening::SessionOpened);
+        let told = live.session.state();
+        tell_state(&live, &self.feed, &told);
         let keeper = Keeper {
             map: Arc::clone(&self.live),
             approvals: Arc::clone(&self.approvals),
             feed: self.feed.clone(),
+            told,
         };
         self.tasks.spawn(keep(Arc::clone(&live), keeper, self.config.clone()));
         Ok(live)
@@ -243,13 +246,15 @@ struct Keeper {
     map: LiveMap,
     approvals: Arc<Approvals>,
     feed: Feed,
+    /// The state that was told already.
+    told: SessionState,
 }
 
 /// Stays with a session: tells its states, notes its end, ends it when nobody uses it, forgets it after a while.
 async fn keep(live: Arc<Live>, keeper: Keeper, config: SessionsConfig) {
     tokio::select! {
         () = live.over() => {}
-        error = closed(&live, &keeper.feed) => {
+        error = closed(&live, &keeper.feed, keeper.told.clone()) => {
             let reason = error.to_string();
             live.end(reason, Some(error));
         }
@@ -269,17 +274,21 @@ async fn keep(live: Arc<Live>, keeper: Keeper, config: SessionsConfig) {
     lock(&keeper.map).remove(&live.id);
 }
 
-/// Waits for the driver to close; tells the states until then.
-async fn closed(live: &Live, feed: &Feed) -> remote::RemoteError {
-    let mut state = live.session.state();
+/// Waits for the driver to close; tells the states until then, from the one after `told` on.
+async fn closed(live: &Live, feed: &Feed, mut told: SessionState) -> remote::RemoteError {
     loop {
+        let state = live.session.state_after(&told).await;
         if let SessionState::Closed(error) = state {
             return error;
         }
-        let message = crate::error::describe(&state);
-        feed.of_session(live, Happening::SessionState { state: state.name(), message });
-        state = live.session.state_after(&state).await;
+        tell_state(live, feed, &state);
+        told = state;
     }
+}
+
+fn tell_state(live: &Live, feed: &Feed, state: &SessionState) {
+    let message = crate::error::describe(state);
+    feed.of_session(live, Happening::SessionState { state: state.name(), message });
 }
 
 /// Waits until nobody used the session for that long.
