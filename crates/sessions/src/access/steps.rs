@@ -19,6 +19,8 @@ pub(super) struct Doing {
     /// Its name, where the caller's edge gave none.
     pub(super) name: &'static str,
     pub(super) class: Class,
+    /// Another class that it needs beside that.
+    pub(super) also: Option<Class>,
     /// It changes something, so it is on record before it is done.
     pub(super) changes: bool,
     /// A person in control of the desktop shuts it out.
@@ -39,6 +41,7 @@ impl Doing {
         Self {
             name,
             class: Class::Observe,
+            also: None,
             changes: false,
             fenced: false,
             detail: None,
@@ -148,13 +151,15 @@ impl Access {
         if !self.is_person() {
             self.sessions.stops().check(&self.caller.credential)?;
         }
-        let reason = match self.decide(doing.class, &concerned.machine()) {
-            Decision::Refused(refusal) => return Err(SessionsError::NotPermitted(refusal)),
-            Decision::Allowed => None,
-            // Whoever does it himself agrees to it.
-            Decision::NeedsApproval { .. } if self.is_person() => None,
-            Decision::NeedsApproval { reason } => Some(reason),
-        };
+        let mut reason = None;
+        for class in std::iter::once(doing.class).chain(doing.also) {
+            match self.decide(class, &concerned.machine()) {
+                Decision::Refused(refusal) => return Err(SessionsError::NotPermitted(refusal)),
+                // A person who does it himself agrees to it.
+                Decision::NeedsApproval { reason: why } if !self.is_person() => reason = Some(why),
+                Decision::Allowed | Decision::NeedsApproval { .. } => {}
+            }
+        }
         if let (true, Some(live)) = (doing.fenced, place.live()) {
             self.sessions.fence(&self.caller, live).check()?;
         }

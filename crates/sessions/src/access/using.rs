@@ -132,7 +132,9 @@ impl Access {
         // From now on: a lease that begins while this waits for its record, or for its turn, shuts it out.
         let fence = self.fence(&live);
         let who = &self.caller.credential;
+        let pastes = matches!(act.action, Action::Paste { .. });
         let doing = Doing {
+            also: pastes.then_some(Class::Clipboard),
             fenced: true,
             detail: Some(recorded(&act.action)),
             shown: Some(shown(&act.action)),
@@ -221,6 +223,7 @@ fn connected(live: &Live, state: SessionState, reused: bool, start: Instant) -> 
 fn recorded(action: &Action) -> String {
     match action {
         Action::Type { text } => format!("types {} characters", text.chars().count()),
+        Action::Paste { text, .. } => format!("pastes {} characters", text.chars().count()),
         Action::Press { chord, repeat } if chord.is_text() => format!("types {repeat} characters"),
         other => shown(other),
     }
@@ -242,6 +245,8 @@ fn shown(action: &Action) -> String {
         },
         Action::Scroll { dx, dy, .. } => format!("scrolls by {dx},{dy}"),
         Action::Type { text } => format!("types {text:?}"),
+        Action::TypeSecret { name, .. } => format!("types the secret {name:?}"),
+        Action::Paste { text, .. } => format!("pastes {text:?}"),
         Action::Press { chord, repeat } => format!("presses {chord} {repeat} times"),
     }
 }
