@@ -1,6 +1,7 @@
 //! `deskhand bench`: what a part costs, against what the same machine allows in the same run.
 
 pub(crate) mod compare;
+pub(crate) mod gateway;
 pub(crate) mod host;
 pub(crate) mod process;
 pub(crate) mod relay;
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<bool> {
         met &= row.ok;
         print(&row);
     };
-    for bench in [session::run, host::run, rendezvous::run, relay::run] {
+    for bench in [session::run, host::run, gateway::run, rendezvous::run, relay::run] {
         // On a thread of its own, because a bench may bind its thread to a CPU.
         std::thread::scope(|scope| {
             let emit: &mut (dyn FnMut(Row) + Send) = &mut emit;

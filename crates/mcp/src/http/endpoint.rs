@@ -2,6 +2,7 @@
 
 use super::answer;
 use super::body;
+use super::cors;
 use super::limits::{Memory, Requests};
 use super::names::Names;
 use super::presence::Presence;
@@ -33,6 +34,8 @@ struct Endpoint<H> {
     sessions: Arc<OwnedSessions>,
     names: Names,
     requests: Arc<Requests>,
+    /// Streams that only listen, of which a session has one.
+    listeners: Arc<Requests>,
     memory: Arc<Memory>,
     config: HttpConfig,
     /// Ends rmcp's sessions with the last router.
@@ -59,6 +62,7 @@ pub(super) fn router<H: ServerHandler>(
         sessions,
         names: Names::new(&config.allowed_hosts, &config.allowed_origins),
         requests: Requests::new(config.max_requests),
+        listeners: Requests::new(config.max_sessions),
         memory: Arc::new(Memory::new(BODIES.max(config.max_body))),
         config,
         _end: end.drop_guard(),
@@ -69,16 +73,24 @@ pub(super) fn router<H: ServerHandler>(
 async fn serve<H: ServerHandler>(State(endpoint): State<Arc<Endpoint<H>>>, request: Request) -> Response {
     let counters = &endpoint.config.counters;
     counters.requests.add_one();
+    let origin = endpoint.names.named_origin(request.headers());
     let answered = match *request.method() {
         Method::POST => Arc::clone(&endpoint).post(request).await,
         Method::GET => endpoint.get(request).await,
         Method::DELETE => endpoint.delete(request).await,
+        Method::OPTIONS if origin.is_some() => {
+            endpoint.names.check(request.uri(), request.headers()).map(|()| cors::preflight())
+        }
         _ => endpoint.admit(&request).and(Err(Refusal::Method)),
     };
-    answered.unwrap_or_else(|refusal| {
+    let response = answered.unwrap_or_else(|refusal| {
         refusal.count(counters);
         refusal.into_response()
-    })
+    });
+    match origin {
+        Some(origin) => cors::allow(response, origin),
+        None => response,
+    }
 }
 
 impl<H: ServerHandler> Endpoint<H> {
@@ -135,7 +147,7 @@ impl<H: ServerHandler> Endpoint<H> {
 
     async fn get(&self, request: Request) -> Result<Response, Refusal> {
         let caller = self.admit(&request)?;
-        let permit = self.requests.admit(&caller.credential)?;
+        let permit = self.listeners.admit(&caller.credential)?;
         let response = self.service.handle(request).await.map(Body::new);
         let response = answer::clear(response).await;
         Ok(answer::until_stopped(response, &self.config, Duration::ZERO, Presence::of_listener(permit)))
@@ -143,6 +155,11 @@ impl<H: ServerHandler> Endpoint<H> {
 
     async fn delete(&self, request: Request) -> Result<Response, Refusal> {
         self.admit(&request)?;
-        Ok(answer::clear(self.service.handle(request).await.map(Body::new)).await)
+        let response = self.service.handle(request).await.map(Body::new);
+        // rmcp says 202, which the official Python client takes for a failure.
+        if response.status().is_success() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        Ok(answer::clear(response).await)
     }
 }

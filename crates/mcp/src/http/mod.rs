@@ -18,6 +18,7 @@
 
 mod answer;
 mod body;
+mod cors;
 mod endpoint;
 mod limits;
 mod names;
@@ -42,7 +43,8 @@ pub struct HttpConfig {
     /// name of somebody else's (DNS rebinding) sends that name.
     pub allowed_hosts: Vec<String>,
     /// Origins (`https://desk.example`, `http://localhost:6274`) whose pages may call, beside pages of this
-    /// server itself. Clients that are no browsers send none.
+    /// server itself. Clients that are no browsers send none. Browsers ask first, with `OPTIONS` and without
+    /// a credential; the layer that identifies callers has to let that through.
     pub allowed_origins: Vec<String>,
     /// Cancelled when the program wants to end.
     pub stop: CancellationToken,

@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 /// Names of this machine that nobody else can give to a page of theirs.
 const OWN: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -64,6 +64,12 @@ impl Names {
         let origin = normal(origin);
         let own = ["http", "https"].iter().any(|scheme| origin == normal(&format!("{scheme}://{said}")));
         if own || self.origins.contains(&origin) { Ok(()) } else { Err(Refusal::Origin) }
+    }
+
+    /// The origin of the request, where it is one of those that were named.
+    pub(super) fn named_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        origin.to_str().is_ok_and(|text| self.origins.contains(&normal(text))).then(|| origin.clone())
     }
 }
 

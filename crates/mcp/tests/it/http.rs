@@ -223,7 +223,7 @@ async fn older_revisions_have_sessions_that_end_when_told_to() {
         let bare = Request::builder().uri("/mcp").header(header::HOST, "localhost");
         let end = bare.method(Method::DELETE).body(Body::empty()).unwrap();
         let ended = served.send(in_session(end, &id, version)).await;
-        assert!(ended.status().is_success());
+        assert_eq!(ended.status(), StatusCode::NO_CONTENT);
         let after = served.send(in_session(post(&list), &id, version)).await;
         assert_eq!(refused(after).await, (404, -32001));
     }
@@ -267,6 +267,30 @@ async fn nobody_calls_without_a_caller_or_by_another_name() {
     assert_eq!(served.config.counters.refused_names.get(), 4);
     let own = with(modern_request("tools/list", json!({})), "origin", "http://localhost:8080");
     assert_eq!(served.send(own).await.status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_a_named_origin_may_call_and_read() {
+    let origin = "https://app.example";
+    let allowed_origins = vec![origin.to_owned()];
+    let served = Served::new(HttpConfig { allowed_origins, ..HttpConfig::default() });
+    let ask = |origin: &str| {
+        let ask = Request::builder().method(Method::OPTIONS).uri("/mcp").header(header::HOST, "localhost");
+        ask.header(header::ORIGIN, origin).body(Body::empty()).unwrap()
+    };
+    // Browsers ask without a credential.
+    let allowed = served.router.clone().oneshot(ask(origin)).await.unwrap();
+    assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
+    assert_eq!(allowed.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
+    let sent = allowed.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
+    assert!(sent.contains("authorization") && sent.contains(SESSION), "{sent}");
+    let listed = served.send(with(modern_request("tools/list", json!({})), "origin", origin)).await;
+    assert_eq!(listed.status(), StatusCode::OK);
+    assert_eq!(listed.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
+
+    let other = served.router.clone().oneshot(ask("https://evil.example")).await.unwrap();
+    assert!(other.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
+    assert_eq!(refused(other).await.0, 403);
 }
 
 #[tokio::test(start_paused = true)]

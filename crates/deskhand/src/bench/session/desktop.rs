@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The address of the desktop.
-pub(super) const ADDRESS: &str = "bench";
+pub(crate) const ADDRESS: &str = "bench";
 
 /// Height of a line of text, in pixels.
 const LINE: u32 = 20;
 
 /// Pixels of a desktop: blue, green, red, and one byte that does not count.
 #[derive(Debug, Clone)]
-pub(super) struct Canvas {
+pub(crate) struct Canvas {
     size: Size,
     bgrx: Vec<u8>,
 }
 
 impl Canvas {
     /// A wallpaper with a soft slope of colours, and a window on most of it, full of lines of text.
-    pub(super) fn new(size: Size, seed: u32) -> Self {
+    pub(crate) fn new(size: Size, seed: u32) -> Self {
         let mut canvas = Self { size, bgrx: vec![0; size.area() as usize * 4] };
         for y in 0..size.height {
             for x in 0..size.width {
@@ -48,7 +48,7 @@ impl Canvas {
     }
 
     /// Writes a line of words anew: strokes of seven by nine pixels, as letters have.
-    pub(super) fn write(&mut self, line: u32, seed: u32) {
+    pub(crate) fn write(&mut self, line: u32, seed: u32) {
         let (left, right) = (self.size.width / 16, self.size.width - self.size.width / 16);
         let top = self.size.height / 16 + (line % self.lines()) * LINE;
         let mut noise = Noise(seed.wrapping_mul(0x9E37_79B9) ^ line.wrapping_mul(0x85EB_CA6B) | 1);
@@ -79,13 +79,13 @@ impl Canvas {
     }
 
     /// As a decoder would give it.
-    pub(super) fn frame(&self) -> Frame {
+    pub(crate) fn frame(&self) -> Frame {
         let mut planes = I420Buffer::new();
         self.convert(&mut planes);
         planes.picture().to_frame()
     }
 
-    pub(super) fn convert(&self, planes: &mut I420Buffer) {
+    pub(crate) fn convert(&self, planes: &mut I420Buffer) {
         codec::bgrx_to_i420(&self.bgrx, self.size.width as usize * 4, self.size, planes)
             .expect("a canvas holds the pixels of its size");
     }
@@ -109,16 +109,16 @@ impl Noise {
 
 /// The connector of the one desktop, and the desktop itself. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Stage(Arc<Mutex<(FrameInfo, Frame)>>);
+pub(crate) struct Stage(Arc<Mutex<(FrameInfo, Frame)>>);
 
 impl Stage {
-    pub(super) fn new(frame: Frame) -> Self {
+    pub(crate) fn new(frame: Frame) -> Self {
         let info = FrameInfo { sequence: 1, size: frame.size, codec: VideoCodec::Vp9, at: Instant::now() };
         Self(Arc::new(Mutex::new((info, frame))))
     }
 
     /// A new picture has come.
-    pub(super) fn show(&self, frame: Frame) {
+    pub(crate) fn show(&self, frame: Frame) {
         let mut shown = self.lock();
         shown.0.sequence += 1;
         shown.0.at = Instant::now();

@@ -2,7 +2,7 @@
 //! session at rest does.
 
 mod decode;
-mod desktop;
+pub(crate) mod desktop;
 mod live;
 mod screenshot;
 mod start;
