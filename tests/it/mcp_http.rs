@@ -163,10 +163,11 @@ async fn the_official_typescript_client_walks_through_the_tools() {
     walks(|| node::script("walk.mjs")).await;
 }
 
-/// The inspector, for one method.
+/// The inspector, for one method. A command to talk to comes last, after `--`: its options are not the
+/// inspector's.
 async fn inspect(target: &[String], method: &[&str]) -> Value {
     let mut command = node::program("inspector");
-    command.arg("--cli").args(target).args(method);
+    command.arg("--cli").args(method).args(target);
     let (ok, output) = node::run(command, LIMIT).await;
     let start = output.find('{').unwrap_or_else(|| panic!("{ok}: {output}"));
     serde_json::from_str(&output[start..]).unwrap_or_else(|error| panic!("{ok}, {error}: {output}"))
@@ -177,7 +178,7 @@ async fn the_inspector_lists_and_calls_over_http_and_stdio() {
     let card = Card::new();
     let served = card.over_http().await;
     let http = ["--transport", "http", "--server-url", &served.url()].map(str::to_owned).to_vec();
-    let stdio = [vec![deskhand().to_str().unwrap().to_owned()], card.over_stdio()].concat();
+    let stdio = [vec!["--".to_owned(), deskhand().to_str().unwrap().to_owned()], card.over_stdio()].concat();
     for target in [&http, &stdio] {
         let tools = inspect(target, &["--method", "tools/list"]).await;
         assert!(tools["tools"].as_array().unwrap().len() > 10, "{tools}");

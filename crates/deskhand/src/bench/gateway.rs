@@ -215,7 +215,11 @@ impl Client {
 }
 
 /// How long calls of one client took, one after the other, with a pause after each.
-async fn calls(addr: SocketAddr, time: Duration, pause: Option<Duration>) -> Result<Vec<Duration>, BenchError> {
+async fn calls(
+    addr: SocketAddr,
+    time: Duration,
+    pause: Option<Duration>,
+) -> Result<Vec<Duration>, BenchError> {
     let request = request("target_list", &json!({}));
     let mut client = Client::connect(addr).await?;
     let mut times = Vec::new();
@@ -234,7 +238,11 @@ async fn calls(addr: SocketAddr, time: Duration, pause: Option<Duration>) -> Res
 }
 
 /// The same of many clients at once, which begin one after the other.
-async fn many(addr: SocketAddr, time: Duration, pause: Option<Duration>) -> Result<Vec<Duration>, BenchError> {
+async fn many(
+    addr: SocketAddr,
+    time: Duration,
+    pause: Option<Duration>,
+) -> Result<Vec<Duration>, BenchError> {
     let mut clients = JoinSet::new();
     for n in 0..CLIENTS {
         clients.spawn(async move {

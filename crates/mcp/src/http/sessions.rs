@@ -12,7 +12,6 @@ use rmcp::transport::streamable_http_server::session::{ServerSseMessage, Session
 use rmcp::transport::streamable_http_server::{RestoreOutcome, SessionManager};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use tokio::time::Instant;
 
 /// rmcp's sessions with an owner each.
 #[derive(Debug)]
@@ -51,13 +50,13 @@ impl OwnedSessions {
         inner.session_config.keep_alive = Some(config.session_idle);
         // An event without an id is not resumed, so nothing has to announce one.
         inner.session_config.sse_retry = None;
-        let owners = Mutex::new(Owners { limit: config.max_sessions, sessions: HashMap::new() });
+        let owners = Mutex::new(Owners { limit: config.max_sessions, sessions: HashMap::new(), uses: 0 });
         Arc::new(Self { inner, owners, counters: Arc::clone(&config.counters) })
     }
 
     /// Whether that credential opened that session. Counts as a use of it.
     pub(super) fn belongs(&self, id: &str, credential: &str) -> bool {
-        lock(&self.owners).used(id, credential, Instant::now())
+        lock(&self.owners).used(id, credential)
     }
 }
 
@@ -78,7 +77,7 @@ impl SessionManager for OwnedSessions {
         let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or(SessionFault::Unrouted)?;
         let slot = parts.extensions.get::<AnswerSlot>().cloned().ok_or(SessionFault::Unrouted)?;
         let response = self.inner.initialize_session(id, message).await?;
-        let displaced = lock(&self.owners).add(Arc::clone(id), &caller.credential, Instant::now());
+        let displaced = lock(&self.owners).add(Arc::clone(id), &caller.credential);
         self.counters.sessions_opened.add_one();
         for id in displaced {
             self.counters.sessions_displaced.add_one();
@@ -148,17 +147,20 @@ fn parts(message: &ClientJsonRpcMessage) -> Option<&Parts> {
 struct Owners {
     limit: Limit,
     sessions: HashMap<SessionId, Owner>,
+    /// Counts, in place of a clock.
+    uses: u64,
 }
 
 #[derive(Debug)]
 struct Owner {
     credential: String,
-    used: Instant,
+    /// The number of its last use.
+    used: u64,
 }
 
 impl Owners {
     /// Adds a session; gives those that have to end for it.
-    fn add(&mut self, id: SessionId, credential: &str, now: Instant) -> Vec<SessionId> {
+    fn add(&mut self, id: SessionId, credential: &str) -> Vec<SessionId> {
         let mut displaced = Vec::new();
         let own = |owner: &Owner| owner.credential == credential;
         if self.sessions.values().filter(|owner| own(owner)).count() >= self.limit.each {
@@ -166,7 +168,8 @@ impl Owners {
         } else if self.sessions.len() >= self.limit.all {
             displaced.extend(self.remove_oldest(|_| true));
         }
-        self.sessions.insert(id, Owner { credential: credential.to_owned(), used: now });
+        self.uses += 1;
+        self.sessions.insert(id, Owner { credential: credential.to_owned(), used: self.uses });
         displaced
     }
 
@@ -177,10 +180,11 @@ impl Owners {
         Some(oldest)
     }
 
-    fn used(&mut self, id: &str, credential: &str, now: Instant) -> bool {
+    fn used(&mut self, id: &str, credential: &str) -> bool {
+        self.uses += 1;
         match self.sessions.get_mut(id) {
             Some(owner) if owner.credential == credential => {
-                owner.used = now;
+                owner.used = self.uses;
                 true
             }
             _ => false,
@@ -191,32 +195,30 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    fn owners(each: usize, all: usize) -> Owners {
+        Owners { limit: Limit { each, all }, sessions: HashMap::new(), uses: 0 }
+    }
 
     #[test]
     fn the_session_not_used_for_longest_makes_room_within_its_credential_first() {
-        let limit = Limit { each: 2, all: 3 };
-        let mut owners = Owners { limit, sessions: HashMap::new() };
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(owners.add("a1".into(), "a", at(0)).is_empty());
-        assert!(owners.add("b1".into(), "b", at(1)).is_empty());
-        assert!(owners.add("a2".into(), "a", at(2)).is_empty());
-        assert!(owners.used("a1", "a", at(3)));
-        assert_eq!(owners.add("a3".into(), "a", at(4)), ["a2".into()]);
-        assert_eq!(owners.add("c1".into(), "c", at(5)), ["b1".into()]);
-        assert!(!owners.used("b1", "b", at(6)));
+        let mut owners = owners(2, 3);
+        assert!(owners.add("a1".into(), "a").is_empty());
+        assert!(owners.add("b1".into(), "b").is_empty());
+        assert!(owners.add("a2".into(), "a").is_empty());
+        assert!(owners.used("a1", "a"));
+        assert_eq!(owners.add("a3".into(), "a"), ["a2".into()]);
+        assert_eq!(owners.add("c1".into(), "c"), ["b1".into()]);
+        assert!(!owners.used("b1", "b"));
         assert_eq!(owners.sessions.len(), 3);
     }
 
     #[test]
     fn a_session_is_its_credentials_alone() {
-        let limit = Limit { each: 2, all: 2 };
-        let mut owners = Owners { limit, sessions: HashMap::new() };
-        let now = Instant::now();
-        owners.add("mine".into(), "a", now);
-        assert!(owners.used("mine", "a", now));
-        assert!(!owners.used("mine", "b", now));
-        assert!(!owners.used("other", "a", now));
+        let mut owners = owners(2, 2);
+        owners.add("mine".into(), "a");
+        assert!(owners.used("mine", "a"));
+        assert!(!owners.used("mine", "b"));
+        assert!(!owners.used("other", "a"));
     }
 }

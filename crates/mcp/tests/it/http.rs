@@ -144,7 +144,7 @@ async fn json_of(response: Response) -> Value {
 async fn refused(response: Response) -> (u16, i64) {
     let status = response.status().as_u16();
     let answer = json_of(response).await;
-    assert!(!answer["error"]["message"].as_str().expect("a sentence").is_empty());
+    assert!(answer["error"]["message"].as_str().is_some_and(|sentence| !sentence.is_empty()), "{answer}");
     (status, answer["error"]["code"].as_i64().expect("a code"))
 }
 
@@ -523,6 +523,8 @@ async fn one_caller_may_hold_only_so_much() {
     let busy = served.send(wait()).await;
     assert_eq!(busy.headers()[header::RETRY_AFTER], "1");
     assert_eq!(refused(busy).await.0, 429);
+    let connected = served.send_as("two", modern("connect", json!({ "target": "office" }))).await;
+    assert_eq!(json_of(connected).await["result"]["isError"], false);
     let third = served.send_as("two", wait()).await;
     assert_eq!(refused(served.send_as("three", wait()).await).await.0, 503);
     drop((held, third));
