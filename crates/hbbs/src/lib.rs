@@ -16,6 +16,7 @@ pub mod relay;
 pub mod server;
 pub mod store;
 mod stream;
+mod system;
 mod udp;
 
 pub use server::{Addresses, ConnectionLimits, Handle, HostInfo, Server, ServerConfig, StartError};

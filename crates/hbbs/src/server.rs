@@ -251,7 +251,7 @@ impl Handle {
     /// All registered hosts, online or not, in no order.
     pub fn hosts(&self) -> Vec<HostInfo> {
         let mut hosts = Vec::new();
-        self.broker.registry().for_each(|peer| hosts.push(self.info(peer)));
+        self.broker.registry().for_each(|peer, _| hosts.push(self.info(peer)));
         hosts
     }
 

@@ -8,6 +8,7 @@
 use crate::broker::Journal;
 use crate::counters::Counters;
 use crate::registry::{Change, Row};
+use crate::system;
 use hbb_common::addr::normalize_ip;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 use std::net::{IpAddr, Ipv4Addr};
@@ -142,7 +143,9 @@ impl Journal for Forgetful {
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    changed: Condvar,
+    /// There is a first change. Later ones wake nobody: they are found when the group is written.
+    arrived: Condvar,
+    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -164,7 +167,9 @@ impl Journal for Queue {
         // Only updates get here when the queue is full; their hosts say them again.
         if state.changes.len() < 2 * QUEUE {
             state.changes.push(change);
-            self.changed.notify_one();
+            if state.changes.len() == 1 {
+                self.arrived.notify_one();
+            }
         }
     }
 }
@@ -176,10 +181,12 @@ impl Queue {
 
     fn end(&self) {
         self.lock().ending = true;
-        self.changed.notify_one();
+        self.arrived.notify_one();
+        self.ended.notify_one();
     }
 
     fn write_all(&self, mut database: Connection, counters: &Counters) {
+        system::step_back();
         let mut group = Vec::new();
         loop {
             let ending = self.gather(&mut group);
@@ -213,7 +220,7 @@ impl Queue {
     fn gather(&self, group: &mut Vec<Change>) -> bool {
         let state = self.lock();
         let mut state = self
-            .changed
+            .arrived
             .wait_while(state, |s| group.is_empty() && s.changes.is_empty() && !s.ending)
             .unwrap_or_else(PoisonError::into_inner);
         if !state.ending {
@@ -234,7 +241,7 @@ impl Queue {
         let mut state = self.lock();
         while !state.ending {
             let Some(left) = until.checked_duration_since(Instant::now()) else { return };
-            let waited = self.changed.wait_timeout(state, left);
+            let waited = self.ended.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -136,7 +136,13 @@ impl Broker {
 
     /// Hosts that name no version (before 1.1.9) know no encryption.
     fn vouch_for(&self, asked: &Asked, version: &str) -> Bytes {
-        if version.is_empty() { Bytes::new() } else { self.vouch(asked.target.as_str()) }
+        if version.is_empty() {
+            return Bytes::new();
+        }
+        if let Ok(number @ 1..) = u32::try_from(hbb_common::version::number(version)) {
+            self.registry.runs(asked.target.as_str(), number);
+        }
+        self.vouch(asked.target.as_str())
     }
 
     /// Another name for the relay, where client and relay are on different sides of the local network's

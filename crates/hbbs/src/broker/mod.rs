@@ -226,13 +226,19 @@ impl Broker {
         if let Some(id) = registration::quick_register_peer(bytes) {
             return write(reply, self.register_peer(id, source, at.tick));
         }
+        if let Some(shown) = registration::quick_register_pk(bytes) {
+            if let Some(result) = self.register_pk(shown, source, at.tick) {
+                write(reply, registration::answer(result, None));
+            }
+            return;
+        }
         let message = RendezvousMessage::decode(bytes).unwrap_or_default();
         match message.union {
             Some(Union::RegisterPeer(m)) if !m.id.is_empty() => {
                 write(reply, self.register_peer(&m.id, source, at.tick));
             }
             Some(Union::RegisterPk(m)) if m.old_id.is_empty() => {
-                if let Some(result) = self.register_pk(&m, source, at.tick) {
+                if let Some(result) = self.register_pk((&m).into(), source, at.tick) {
                     write(reply, registration::answer(result, None));
                 }
             }

@@ -21,7 +21,7 @@ impl Broker {
     }
 
     /// `None`: no answer at all, which a message without identity or key gets.
-    pub(super) fn register_pk(&self, m: &RegisterPk, source: Source, now: Tick) -> Option<Code> {
+    pub(super) fn register_pk(&self, m: Shown<'_>, source: Source, now: Tick) -> Option<Code> {
         if m.uuid.is_empty() || m.pk.is_empty() {
             self.counters.claims_malformed.one();
             return None;
@@ -29,8 +29,8 @@ impl Broker {
         Some(self.claim(m, source, now))
     }
 
-    fn claim(&self, m: &RegisterPk, source: Source, now: Tick) -> Code {
-        let id = match Id::new(&m.id) {
+    fn claim(&self, m: Shown<'_>, source: Source, now: Tick) -> Code {
+        let id = match Id::new(m.id) {
             Ok(id) => id,
             Err(error) => {
                 self.counters.claims_malformed.one();
@@ -41,19 +41,19 @@ impl Broker {
                 };
             }
         };
-        let pk: &[u8; 32] = match m.pk[..].try_into() {
+        let pk: &[u8; 32] = match m.pk.try_into() {
             Ok(pk) if m.uuid.len() <= MAX_UUID_LEN => pk,
             _ => {
                 self.counters.claims_malformed.one();
                 return Code::NotSupport;
             }
         };
-        let new = !self.registry.contains(&m.id);
+        let new = !self.registry.contains(m.id);
         if !self.claims().admit(source.addr.ip(), new, now) {
             self.counters.claims_too_frequent.one();
             return Code::TooFrequent;
         }
-        let claim = Claim { id: &id, uuid: &m.uuid, pk };
+        let claim = Claim { id: &id, uuid: m.uuid, pk };
         match self.registry.claim(claim, source, now, || self.journal.keepable()) {
             Claimed::Yes(change) => {
                 self.counters.claims_accepted.one();
@@ -108,7 +108,7 @@ impl Broker {
             let code = self.rename(m, stream.source(), at.tick);
             return out.extend([Output::Reply(encode(answer(code, None))), Output::Close]);
         }
-        let Some(code) = self.register_pk(m, stream.source(), at.tick) else {
+        let Some(code) = self.register_pk(m.into(), stream.source(), at.tick) else {
             return out.push(Output::Close);
         };
         if code == Code::Ok
@@ -164,6 +164,20 @@ impl Broker {
     }
 }
 
+/// What a host shows in a RegisterPk, wherever its bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shown<'a> {
+    id: &'a str,
+    uuid: &'a [u8],
+    pk: &'a [u8],
+}
+
+impl<'a> From<&'a RegisterPk> for Shown<'a> {
+    fn from(m: &'a RegisterPk) -> Self {
+        Self { id: &m.id, uuid: &m.uuid, pk: &m.pk }
+    }
+}
+
 pub(super) fn answer(code: Code, keep_alive: Option<i32>) -> Union {
     let keep_alive = keep_alive.unwrap_or_default();
     Union::RegisterPkResponse(RegisterPkResponse { result: code.into(), keep_alive })
@@ -179,11 +193,49 @@ pub(super) fn quick_register_peer(bytes: &[u8]) -> Option<&str> {
     (fits && serial_is_plain).then(|| std::str::from_utf8(id).ok())?
 }
 
+/// The same for the RegisterPk of a host that shows its key, which copies nothing.
+pub(super) fn quick_register_pk(bytes: &[u8]) -> Option<Shown<'_>> {
+    let [0x7a, length @ 0..0x80, fields @ ..] = bytes else { return None };
+    if usize::from(*length) != fields.len() {
+        return None;
+    }
+    let (id, fields) = short_field(0x0a, fields)?;
+    let (uuid, fields) = short_field(0x12, fields)?;
+    let (pk, fields) = short_field(0x1a, fields)?;
+    fields.is_empty().then_some(Shown { id: std::str::from_utf8(id).ok()?, uuid, pk })
+}
+
+/// The content of the field in front, if it is this one and its length takes one byte; and what follows.
+fn short_field(key: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [first, length @ 0..0x80, rest @ ..] if *first == key => rest.split_at_checked(usize::from(*length)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use hbb_common::rendezvous::RendezvousMessage;
     use prost::Message as _;
+
+    #[test]
+    fn the_usual_registration_is_read_quickly() {
+        let m = RegisterPk {
+            id: "123456789".into(),
+            uuid: vec![1; 36].into(),
+            pk: vec![2; 32].into(),
+            ..Default::default()
+        };
+        let bytes = RendezvousMessage { union: Some(Union::RegisterPk(m.clone())) }.encode_to_vec();
+        assert_eq!(quick_register_pk(&bytes), Some(Shown::from(&m)));
+        for end in 0..bytes.len() {
+            assert_eq!(quick_register_pk(&bytes[..end]), None, "cut after {end}");
+        }
+        let renamed = RegisterPk { old_id: "987654321".into(), ..m };
+        let bytes = RendezvousMessage { union: Some(Union::RegisterPk(renamed)) }.encode_to_vec();
+        assert_eq!(quick_register_pk(&bytes), None);
+    }
 
     #[test]
     fn the_usual_heartbeat_is_read_quickly() {
@@ -209,6 +261,29 @@ mod tests {
             if let Some(id) = quick_register_peer(&bytes) {
                 match RendezvousMessage::decode(&bytes[..]).unwrap().union {
                     Some(Union::RegisterPeer(m)) => proptest::prop_assert_eq!(m.id, id),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
+        #[test]
+        fn so_does_that_of_registrations(
+            id in ".{0,20}",
+            uuid in proptest::collection::vec(0u8.., 0..60),
+            pk in proptest::collection::vec(0u8.., 0..40),
+            flip in proptest::option::of((0usize..140, 0u8..)),
+        ) {
+            let m = RegisterPk { id, uuid: uuid.into(), pk: pk.into(), ..Default::default() };
+            let mut bytes = RendezvousMessage { union: Some(Union::RegisterPk(m)) }.encode_to_vec();
+            if let Some((at, value)) = flip && at < bytes.len() {
+                bytes[at] = value;
+            }
+            if let Some(shown) = quick_register_pk(&bytes) {
+                match RendezvousMessage::decode(&bytes[..]).unwrap().union {
+                    Some(Union::RegisterPk(m)) => {
+                        proptest::prop_assert_eq!(Shown::from(&m), shown);
+                        proptest::prop_assert_eq!(m.old_id, "");
+                    }
                     other => panic!("{other:?}"),
                 }
             }

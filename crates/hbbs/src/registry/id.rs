@@ -62,6 +62,19 @@ impl Id {
         }
     }
 
+    /// Whether it is this text, without looking where it ends.
+    pub fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Inline(bytes) => match bytes.split_at_checked(text.len()) {
+                Some((start, rest)) => {
+                    start == text.as_bytes() && rest.first().is_none_or(|next| *next == 0) && !text.ends_with('\0')
+                }
+                None => false,
+            },
+            Self::Boxed(own) => **own == *text,
+        }
+    }
+
     /// Bytes on the heap.
     pub fn heap(&self) -> usize {
         match self {
@@ -104,7 +117,12 @@ mod tests {
         }
         for text in ["123456789", "sixteen-bytes-id", "seventeen-bytes-i", "büro-östlich", &"1".repeat(100)]
         {
-            assert_eq!(Id::new(text).unwrap().as_str(), text);
+            let id = Id::new(text).unwrap();
+            assert_eq!(id.as_str(), text);
+            assert!(id.is(text) && !id.is("") && !id.is(&text[..text.len() - 1]));
+            for longer in [format!("{text}1"), format!("{text}\0")] {
+                assert!(!id.is(&longer), "{longer:?}");
+            }
         }
     }
 

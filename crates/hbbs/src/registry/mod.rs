@@ -60,6 +60,9 @@ pub struct Peer {
     pub route: Option<Route>,
     /// The last accepted registration or heartbeat; [`Tick::NEVER`] if none in this run.
     pub seen: Tick,
+    /// [`hbb_common::version::number`] of what it last said that it runs. Hosts only say so when a client
+    /// has asked for them.
+    pub version: Option<u32>,
 }
 
 impl Peer {
@@ -136,14 +139,12 @@ pub struct Rate {
     pub window: Duration,
 }
 
-/// One host, packed: about 120 bytes here and 48 for the machine identity.
+/// One host, packed: 128 bytes here and 48 for the machine identity. What a heartbeat reads and writes
+/// stands in one cache line, the first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Record {
     id: Id,
-    uuid: Box<[u8]>,
-    pk: [u8; 32],
-    /// Signature over id and key, made when a client first asks.
-    signature: Option<Box<[u8; 64]>>,
     /// IPv4 as mapped addresses.
     ip: Ipv6Addr,
     /// 0 unless registered by connection.
@@ -153,6 +154,12 @@ struct Record {
     port: u16,
     listener: u8,
     claims: u8,
+    /// What it last said that it runs, as [`hbb_common::version::number`]; 0 if it never did.
+    version: u32,
+    pk: [u8; 32],
+    uuid: Box<[u8]>,
+    /// Signature over id and key, made when a client first asks.
+    signature: Option<Box<[u8; 64]>>,
 }
 
 impl Record {
@@ -169,6 +176,7 @@ impl Record {
             port: 0,
             listener: 0,
             claims: 0,
+            version: 0,
         }
     }
 
@@ -196,7 +204,12 @@ impl Record {
             (0, _) => Some(Route::Datagram { listener: self.listener, to: self.addr() }),
             (number, _) => Some(Route::Connection(number)),
         };
-        Peer { id: self.id.clone(), pk: self.pk, addr: self.addr(), route, seen: self.seen }
+        let version = (self.version != 0).then_some(self.version);
+        Peer { id: self.id.clone(), pk: self.pk, addr: self.addr(), route, seen: self.seen, version }
+    }
+
+    fn is_online(&self, now: Tick) -> bool {
+        (self.connection != 0 || self.port != 0) && self.seen.within(ONLINE_TIMEOUT, now)
     }
 
     /// Counts a claim, unless there were too many.
@@ -318,9 +331,7 @@ impl Registry {
     pub fn is_online(&self, id: &str, now: Tick) -> bool {
         let hash = self.hash(id);
         let shard = self.shard(hash);
-        shard
-            .get(hash, id)
-            .is_some_and(|r| (r.connection != 0 || r.port != 0) && r.seen.within(ONLINE_TIMEOUT, now))
+        shard.get(hash, id).is_some_and(|record| record.is_online(now))
     }
 
     /// The key of `id` and the server's signature over both, made by `sign` the first time it is wanted.
@@ -344,6 +355,20 @@ impl Registry {
             record.signature = Some(Box::new(signature));
         }
         Some((pk, signature))
+    }
+
+    /// What `view` makes of a host and its machine identity, if there is one.
+    pub fn view<T>(&self, id: &str, view: impl FnOnce(Peer, &[u8]) -> T) -> Option<T> {
+        let hash = self.hash(id);
+        self.shard(hash).get(hash, id).map(|record| view(record.peer(), &record.uuid))
+    }
+
+    /// A host says what it runs.
+    pub fn runs(&self, id: &str, version: u32) {
+        let hash = self.hash(id);
+        if let Some(record) = self.shard(hash).get_mut(hash, id) {
+            record.version = version;
+        }
     }
 
     /// The connection that a host registered on says that it lives.
@@ -391,11 +416,18 @@ impl Registry {
         Renamed::Yes(Change::Renamed { from: from.into(), to: to.to_string() })
     }
 
-    /// Calls `each` with every host, in no order. Hosts that change meanwhile may be old or new.
-    pub fn for_each(&self, mut each: impl FnMut(Peer)) {
+    /// Calls `each` with every host and its machine identity, in no order. Hosts that change meanwhile may
+    /// be old or new. Some of the hosts wait while it is called, so it should take little time.
+    pub fn for_each(&self, mut each: impl FnMut(Peer, &[u8])) {
         for number in 0..self.shards.len() {
-            self.lock(number).iter().for_each(|record| each(record.peer()));
+            self.lock(number).iter().for_each(|record| each(record.peer(), &record.uuid));
         }
+    }
+
+    /// Hosts that are online.
+    pub fn count_online(&self, now: Tick) -> usize {
+        let online = |shard: &Shard| shard.iter().filter(|record| record.is_online(now)).count();
+        (0..self.shards.len()).map(|number| online(&self.lock(number))).sum()
     }
 
     /// Registered hosts, online or not.

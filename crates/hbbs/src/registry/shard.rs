@@ -5,10 +5,39 @@ use super::{Id, Record};
 /// Records allocated at a time: growth never copies records nor doubles the memory.
 const BLOCK: usize = 64;
 
+/// A place of the index: a slot number plus one, or 0 if free, and the upper half of the hash. Comparing
+/// that first spares the look at nearly every record that is another one, which is far away in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    slot: u32,
+    mark: u32,
+}
+
+impl Entry {
+    fn new(hash: u64, slot: u32) -> Self {
+        Self { slot: slot + 1, mark: mark(hash) }
+    }
+
+    fn is_free(self) -> bool {
+        self.slot == 0
+    }
+
+    /// Block and place in it.
+    fn at(self) -> (usize, usize) {
+        let slot = self.slot as usize - 1;
+        (slot / BLOCK, slot % BLOCK)
+    }
+}
+
+/// Other bits than those that choose the shard and the place in the index.
+fn mark(hash: u64) -> u32 {
+    (hash >> 40) as u32
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    /// Slot number plus one; 0 is free. The length is a power of two, at most 3/4 in use.
-    index: Vec<u32>,
+    /// The length is a power of two, at most 3/4 in use.
+    index: Vec<Entry>,
     blocks: Vec<Vec<Option<Record>>>,
     /// Slots given back.
     vacant: Vec<u32>,
@@ -22,8 +51,8 @@ impl Shard {
     }
 
     pub(super) fn get_mut(&mut self, hash: u64, id: &str) -> Option<&mut Record> {
-        let slot = self.index[self.place(hash, id)?] - 1;
-        self.blocks[slot as usize / BLOCK][slot as usize % BLOCK].as_mut()
+        let (block, place) = self.index[self.place(hash, id)?].at();
+        self.blocks[block][place].as_mut()
     }
 
     /// `rehash` gives the hash of an id; the id of `record` must not be in the table.
@@ -38,9 +67,10 @@ impl Shard {
 
     pub(super) fn remove(&mut self, hash: u64, id: &str, rehash: impl Fn(&Id) -> u64) -> Option<Record> {
         let place = self.place(hash, id)?;
-        let slot = self.index[place] - 1;
-        let record = self.blocks[slot as usize / BLOCK][slot as usize % BLOCK].take();
-        self.vacant.push(slot);
+        let entry = self.index[place];
+        let (block, at) = entry.at();
+        let record = self.blocks[block][at].take();
+        self.vacant.push(entry.slot - 1);
         self.len -= 1;
         self.close_gap(place, rehash);
         record
@@ -54,9 +84,9 @@ impl Shard {
         self.blocks.iter().flatten().flatten()
     }
 
-    fn record(&self, entry: u32) -> Option<&Record> {
-        let slot = (entry - 1) as usize;
-        self.blocks[slot / BLOCK][slot % BLOCK].as_ref()
+    fn record(&self, entry: Entry) -> Option<&Record> {
+        let (block, place) = entry.at();
+        self.blocks[block][place].as_ref()
     }
 
     /// Where in the index the id stands.
@@ -64,8 +94,10 @@ impl Shard {
         let mask = self.index.len().checked_sub(1)?;
         let mut at = hash as usize & mask;
         // Ends: a quarter of the index is free.
-        while self.index[at] != 0 {
-            if self.record(self.index[at]).is_some_and(|r| r.id.as_str() == id) {
+        while let entry = self.index[at]
+            && !entry.is_free()
+        {
+            if entry.mark == mark(hash) && self.record(entry).is_some_and(|r| r.id.is(id)) {
                 return Some(at);
             }
             at = (at + 1) & mask;
@@ -89,18 +121,18 @@ impl Shard {
     fn link(&mut self, hash: u64, slot: u32) {
         let mask = self.index.len() - 1;
         let mut at = hash as usize & mask;
-        while self.index[at] != 0 {
+        while !self.index[at].is_free() {
             at = (at + 1) & mask;
         }
-        self.index[at] = slot + 1;
+        self.index[at] = Entry::new(hash, slot);
     }
 
     fn grow(&mut self, rehash: impl Fn(&Id) -> u64) {
-        let entries: Vec<u32> = self.index.drain(..).filter(|e| *e != 0).collect();
-        self.index = vec![0; (entries.len() * 2).next_power_of_two().max(16)];
+        let entries: Vec<Entry> = self.index.drain(..).filter(|e| !e.is_free()).collect();
+        self.index = vec![Entry::default(); (entries.len() * 2).next_power_of_two().max(16)];
         for entry in entries {
             let hash = self.record(entry).map(|r| rehash(&r.id));
-            self.link(hash.expect("an indexed slot holds a record"), entry - 1);
+            self.link(hash.expect("an indexed slot holds a record"), entry.slot - 1);
         }
     }
 
@@ -108,7 +140,7 @@ impl Shard {
     fn close_gap(&mut self, mut gap: usize, rehash: impl Fn(&Id) -> u64) {
         let mask = self.index.len() - 1;
         let mut at = (gap + 1) & mask;
-        while self.index[at] != 0 {
+        while !self.index[at].is_free() {
             let hash = self.record(self.index[at]).map(|r| rehash(&r.id));
             let home = hash.expect("an indexed slot holds a record") as usize & mask;
             // The entry may move if its home does not lie behind the gap.
@@ -118,7 +150,7 @@ impl Shard {
             }
             at = (at + 1) & mask;
         }
-        self.index[gap] = 0;
+        self.index[gap] = Entry::default();
     }
 }
 

@@ -215,7 +215,7 @@ fn ipv6_hosts_and_every_host_is_listed() {
         world.claim(&format!("host-{number}"), "machine", PK, "10.0.0.1:5");
     }
     let mut ids = Vec::new();
-    world.registry.for_each(|peer| ids.push(peer.id.to_string()));
+    world.registry.for_each(|peer, _| ids.push(peer.id.to_string()));
     ids.sort();
     ids.dedup();
     assert_eq!((ids.len(), world.registry.count()), (501, 501));

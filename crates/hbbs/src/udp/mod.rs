@@ -213,8 +213,12 @@ impl Worker {
         while !self.stop.stopping.load(Ordering::Acquire) {
             let received = match batch.receive(socket) {
                 Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {
-                    self.wait(socket, &error);
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        // Want of memory, for example: it will not be better at once.
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
                     continue;
                 }
             };
@@ -237,20 +241,14 @@ impl Worker {
             }
             match pace.after(received, now) {
                 pace::Next::Receive => {}
-                pace::Next::Wait => self.wait(socket, &io::ErrorKind::WouldBlock.into()),
+                pace::Next::Wait => self.wait(socket),
                 pace::Next::Rest(span) => std::thread::sleep(span),
             }
         }
     }
 
     /// Until there are datagrams or it is time to stop.
-    fn wait(&self, socket: &UdpSocket, error: &io::Error) {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => {}
-            io::ErrorKind::Interrupted => return,
-            // Want of memory, for example: it will not be better at once.
-            _ => std::thread::sleep(Duration::from_millis(1)),
-        }
+    fn wait(&self, socket: &UdpSocket) {
         let mut fds = [
             PollFd::new(socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.stop.event.as_fd(), PollFlags::POLLIN),

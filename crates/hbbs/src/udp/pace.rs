@@ -35,6 +35,7 @@ impl Pace {
         Self { since: now, count: 0, busy: false }
     }
 
+    /// `received`: datagrams in the last batch, 0 if there were none.
     pub(super) fn after(&mut self, received: usize, now: Instant) -> Next {
         self.count += received as u64;
         let span = now.saturating_duration_since(self.since);
@@ -80,5 +81,22 @@ mod tests {
         let mut pace = Pace::new(now);
         assert_eq!(pace.after(40, now + Duration::from_micros(10)), Next::Wait);
         assert_eq!(pace.after(1, now + Duration::from_secs(1)), Next::Wait);
+    }
+
+    #[test]
+    fn a_look_in_vain_ends_a_rest_only_when_nothing_comes_any_more() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        for n in 0..20 {
+            now += REST;
+            pace.after(batch::LEN, now);
+            let next = pace.after(0, now);
+            assert!(n < 15 || next == Next::Rest(REST), "the batch was all there was: {next:?}");
+        }
+        let looks = (0..50).take_while(|_| {
+            now += REST;
+            pace.after(0, now) != Next::Wait
+        });
+        assert!(looks.count() <= 2 * (SPAN.as_micros() / REST.as_micros()) as usize);
     }
 }

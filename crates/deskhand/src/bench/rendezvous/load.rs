@@ -5,15 +5,18 @@ use hbb_common::rendezvous::register_pk_response::Result as Verdict;
 use hbb_common::rendezvous::rendezvous_message::Union;
 use hbb_common::rendezvous::{RegisterPeer, RegisterPk, RendezvousMessage};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, recvmsg, sendmmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
 use prost::Message as _;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Hosts at one address, whose messages go out together. Stock servers take 30 registrations a minute from
 /// one, ours 32.
@@ -98,7 +101,8 @@ impl Fleet {
         Exchange::new(self.server, message).run(groups.cycle().take_while(|_| Instant::now() < end))
     }
 
-    /// Heartbeats of one host, each after a pause; how long each waited.
+    /// Heartbeats of one host, each after a pause; how long each answer took to arrive. The kernel notes when
+    /// it did, so that a load that is busy itself does not count.
     pub(super) fn probe(
         &self,
         known: &Known,
@@ -107,21 +111,38 @@ impl Fleet {
     ) -> Result<Vec<Duration>, BenchError> {
         let group = known.groups.start;
         let socket = open(self.server, group)?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).map_err(system("times of arrival"))?;
         let heartbeat = encode(Message::Heartbeat, group * GROUP);
         let (end, mut waits) = (Instant::now() + time, Vec::new());
         while Instant::now() < end {
-            let start = Instant::now();
+            let sent = SystemTime::now();
             socket.send(&heartbeat).map_err(system("sending a heartbeat"))?;
-            match socket.recv(&mut [0; 64]) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(system("waiting for an answer")(error)),
-            }
-            waits.push(start.elapsed());
+            // One that is lost has taken as long as anybody waits.
+            let arrived = arrival(&socket)?.unwrap_or(sent + PATIENCE);
+            waits.push(arrived.duration_since(sent).unwrap_or_default());
             std::thread::sleep(every);
         }
         Ok(waits)
     }
+}
+
+/// When the next datagram arrived, which is taken out; `None` if none comes.
+fn arrival(socket: &UdpSocket) -> Result<Option<SystemTime>, BenchError> {
+    let mut bytes = [0; 64];
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::empty();
+    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+        Ok(message) => message,
+        Err(Errno::EAGAIN) => return Ok(None),
+        Err(error) => return Err(system("waiting for an answer")(error)),
+    };
+    let stamps = message.cmsgs().map_err(system("times of arrival"))?;
+    let stamp = stamps.into_iter().find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+        _ => None,
+    });
+    Ok(Some(stamp.map_or_else(SystemTime::now, |stamp| SystemTime::UNIX_EPOCH + stamp)))
 }
 
 /// A socket at the address of a group, which hears this server only.
