@@ -26,6 +26,10 @@ pub const STOCK_FILE: &str = "db_v2.sqlite3";
 const GATHER: Duration = Duration::from_millis(50);
 /// Pause before a failed group is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// After so many changes whoever waits for the processor gets it: some tenth of a millisecond. To be woken
+/// is not enough for that on every system, and thousands of changes in a row would delay every heartbeat
+/// that comes meanwhile.
+const SHARE: usize = 32;
 /// Changes that may wait; more only come in while the disk is slower than the network.
 const QUEUE: usize = 100_000;
 
@@ -331,7 +335,10 @@ fn parse_ip(text: &str) -> IpAddr {
 
 fn write(database: &mut Connection, group: &[Change]) -> rusqlite::Result<()> {
     let transaction = database.transaction()?;
-    for change in group {
+    for (number, change) in group.iter().enumerate() {
+        if number % SHARE == SHARE - 1 {
+            thread::yield_now();
+        }
         match change {
             Change::Added(row) => {
                 add(&transaction, row)?;

@@ -3,12 +3,12 @@
 /// The calling thread, and those that it will start, get processor time only in small parts while others
 /// want it: for work that nobody waits for. Where the system refuses, nothing changes.
 pub(crate) fn step_back() {
-    /// A tenth of what a usual thread gets beside it: enough to end some time under any load.
-    const NICE: libc::c_int = 10;
-    // SAFETY: takes numbers only. On Linux process 0 means the calling thread.
+    /// A tenth of what the other threads get beside it: enough to end some time under any load.
+    const NICER_BY: libc::c_int = 10;
+    // SAFETY: takes a number only. On Linux it is about the calling thread.
     #[expect(unsafe_code, reason = "the system call")]
     unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        libc::nice(NICER_BY);
     }
 }
 

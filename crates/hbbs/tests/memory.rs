@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, also in the functions beside it, a panic is the report")]
 
 use bytes::Bytes;
+use deskhand_tests::net::own_address;
 use hbb_common::key::{KeyOption, SigningKey};
 use hbb_common::rendezvous::{
     PunchHoleRequest, PunchHoleSent, RegisterPk, RendezvousMessage, rendezvous_message::Union,
@@ -13,9 +14,11 @@ use hbbs::keys::ServerKey;
 use hbbs::limits::ClaimLimits;
 use hbbs::registry::{Claim, Id, Rate, Registry, Source, Via};
 use hbbs::store::Forgetful;
+use hbbs::{Server, ServerConfig};
 use prost::Message as _;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -173,4 +176,60 @@ fn strangers_who_are_refused_fill_no_table() {
     println!("{grown} bytes");
     assert!(grown < 512 << 10, "{grown} bytes");
     assert_eq!(world.broker.registry().count(), 1);
+}
+
+/// Stock keeps what comes of a frame said to have 16 MiB, and keeps the memory when its senders have gone.
+#[test]
+fn half_sent_frames_cost_little_and_leave_nothing_behind() {
+    const CONNECTIONS: usize = 300;
+    let _alone = ALONE.lock().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut config = ServerConfig {
+        listen: vec![own_address().into()],
+        port: 0,
+        key: KeyOption::Secret(Box::new(SigningKey::from_seed(&[1; 32]))),
+        udp_threads: Some(1),
+        ..ServerConfig::default()
+    };
+    config.connections.silence = Duration::from_secs(2);
+    let server = {
+        let _entered = runtime.enter();
+        Server::spawn(config).unwrap()
+    };
+    let at = server.addresses().rendezvous[0];
+    let attack = |announced: u32| {
+        let before = server.counts();
+        let bytes = [&(announced << 2 | 3).to_le_bytes()[..], &[0; 3900]].concat();
+        let attackers: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let mut socket = TcpStream::connect(at).unwrap();
+                // It may have been closed for its length already.
+                socket.write_all(&bytes).ok();
+                socket
+            })
+            .collect();
+        let mut most = 0;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let all = before.connections + CONNECTIONS as u64;
+        while server.open_connections() > 0 || server.counts().connections < all {
+            most = most.max(IN_USE.load(Ordering::Relaxed));
+            assert!(Instant::now() < deadline, "{} are open", server.open_connections());
+            std::thread::yield_now();
+        }
+        drop(attackers);
+        (most, server.counts().connections_timed_out - before.connections_timed_out)
+    };
+    // What is made once for all is made now.
+    attack(4000);
+    let before = IN_USE.load(Ordering::Relaxed);
+    let (most, timed_out) = attack(4000);
+    let (each, left) = ((most - before) / CONNECTIONS, IN_USE.load(Ordering::Relaxed).saturating_sub(before));
+    println!("{each} bytes each, {left} left");
+    assert_eq!(timed_out, CONNECTIONS as u64, "they were held all the while");
+    assert!(each < 12 << 10, "{each} bytes each");
+    assert!(left < 64 << 10, "{left} bytes left");
+    let (most, timed_out) = attack(16 << 20);
+    assert_eq!(timed_out, 0, "too long to be waited for");
+    assert!(most < before + CONNECTIONS * (12 << 10), "{} bytes", most.saturating_sub(before));
+    runtime.block_on(server.shutdown());
 }

@@ -595,3 +595,88 @@ fn is_local_is_told_as_such() {
     assert_eq!((m.socket_addr, m.pk.len()), (local, 109));
     assert_eq!(m.union, Some(punch_hole_response::Union::IsLocal(true)));
 }
+
+/// A message of any kind, most of them with contents that mean something here.
+fn any_message() -> impl proptest::strategy::Strategy<Value = Union> {
+    use proptest::prelude::*;
+    let id = prop_oneof![Just(ID.to_owned()), Just("987654321".to_owned()), ".{0,20}"];
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let address = prop_oneof![
+        Just(Bytes::from(mangle(CLIENT.parse().unwrap(), 7))),
+        Just(Bytes::from(mangle(HOST.parse().unwrap(), 7))),
+        bytes(),
+    ];
+    let key = prop_oneof![Just(key_text()), Just(String::new()), ".{0,50}"];
+    (id, address, bytes(), key, 0_u8..10).prop_map(|(id, socket_addr, bytes, licence_key, kind)| match kind {
+        0 => Union::RegisterPeer(RegisterPeer { id, serial: 1 }),
+        1 => Union::RegisterPk(RegisterPk { id, uuid: bytes, pk: vec![9; 32].into(), ..Default::default() }),
+        2 => Union::RegisterPk(RegisterPk {
+            id: "office-1".into(),
+            uuid: bytes,
+            old_id: id,
+            ..Default::default()
+        }),
+        3 => Union::PunchHoleRequest(PunchHoleRequest { id, licence_key, ..Default::default() }),
+        4 => Union::RequestRelay(RequestRelay { id, licence_key, socket_addr, ..Default::default() }),
+        5 => sent(socket_addr, &id, "1.4.9"),
+        6 => Union::LocalAddr(LocalAddr { id, socket_addr, local_addr: bytes, ..Default::default() }),
+        7 => {
+            let union = Some(relay_response::Union::Id(id));
+            Union::RelayResponse(RelayResponse {
+                socket_addr,
+                union,
+                uuid: licence_key,
+                ..Default::default()
+            })
+        }
+        8 => Union::OnlineRequest(OnlineRequest { peers: vec![id; bytes.len()], ..Default::default() }),
+        _ => Union::TestNatRequest(TestNatRequest { serial: 0 }),
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_strangers_say_answers_are_messages_and_no_table_grows_past_them(
+        steps in proptest::collection::vec(
+            (any_message(), 0_usize..6, proptest::option::of((0_usize..60, 0_u8..))),
+            1..60,
+        ),
+    ) {
+        let mut world = World::with_host(Policy::default());
+        let ports = [Port::Main, Port::Main, Port::NatTest, Port::WebSocket, Port::WebSocket];
+        let mut streams: Vec<Stream> = ports.map(|port| world.stream(CLIENT, port)).into();
+        let (claims, mut pushes) = (steps.len(), 0);
+        for (union, way, flip) in steps {
+            let mut packet = encode(union).to_vec();
+            if let Some((at, value)) = flip && at < packet.len() {
+                packet[at] = value;
+            }
+            if way == streams.len() {
+                let (at, mut reply) = (world.moment(), Vec::new());
+                let source = Source { addr: CLIENT.parse().unwrap(), via: Via::Listener(0) };
+                world.broker.datagram(source, &packet, at, &mut reply);
+                proptest::prop_assert!(reply.len() <= 3 * packet.len().max(4));
+                proptest::prop_assert!(RendezvousMessage::decode(&reply[..]).is_ok());
+                continue;
+            }
+            for output in world.say_bytes(&mut streams[way], packet.into()) {
+                match output {
+                    Output::Reply(packet) | Output::Push(_, packet) | Output::Pass(_, packet) => {
+                        proptest::prop_assert!(RendezvousMessage::decode(packet).unwrap().union.is_some());
+                        pushes += 1;
+                    }
+                    Output::Close => {
+                        world.broker.ended(&streams[way]);
+                        streams[way] = world.stream(CLIENT, ports[way]);
+                    }
+                }
+            }
+        }
+        proptest::prop_assert!(pushes <= 2 * claims);
+        proptest::prop_assert!(world.broker.registry().count() <= claims + 1);
+        for stream in &streams {
+            world.broker.ended(stream);
+        }
+        proptest::prop_assert_eq!(world.broker.waiting.len(), 0);
+    }
+}

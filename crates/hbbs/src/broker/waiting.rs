@@ -52,6 +52,11 @@ impl Waiting {
         is_its && shard.remove(&addr).is_some()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
     fn unused(&self, mut addr: SocketAddr, connection: ConnectionId, random: u32) -> SocketAddr {
         let mut port = if addr.port() == 0 { random as u16 | 1 } else { addr.port() };
         // 60 000 clients of one address would have to wait at once before this gives up.

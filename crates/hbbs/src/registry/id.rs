@@ -67,7 +67,9 @@ impl Id {
         match self {
             Self::Inline(bytes) => match bytes.split_at_checked(text.len()) {
                 Some((start, rest)) => {
-                    start == text.as_bytes() && rest.first().is_none_or(|next| *next == 0) && !text.ends_with('\0')
+                    start == text.as_bytes()
+                        && rest.first().is_none_or(|next| *next == 0)
+                        && !text.ends_with('\0')
                 }
                 None => false,
             },

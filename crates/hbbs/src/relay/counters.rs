@@ -108,6 +108,44 @@ impl Counters {
     }
 }
 
+/// What a relay has done and holds, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// As the fields of [`Counters`] with these names.
+    pub accepted: u64,
+    pub parked: u64,
+    pub pairs_opened: u64,
+    pub pairs_closed: u64,
+    pub pairs_idle: u64,
+    pub bytes_forward: u64,
+    pub bytes_backward: u64,
+    pub accept_backoffs: u64,
+    /// Connections turned away, by [`Refusal::kind`]: every one, in the order of [`Refusal::ALL`].
+    pub refused: Vec<(&'static str, u64)>,
+    /// Pairs open now.
+    pub pairs_open: usize,
+    /// Connections without a partner now.
+    pub waiting: usize,
+}
+
+impl Counters {
+    /// With nothing in the fields that tell of now.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            accepted: self.accepted.load(Relaxed),
+            parked: self.parked.load(Relaxed),
+            pairs_opened: self.pairs_opened.load(Relaxed),
+            pairs_closed: self.pairs_closed.load(Relaxed),
+            pairs_idle: self.pairs_idle.load(Relaxed),
+            bytes_forward: self.bytes_forward.load(Relaxed),
+            bytes_backward: self.bytes_backward.load(Relaxed),
+            accept_backoffs: self.accept_backoffs.load(Relaxed),
+            refused: Refusal::ALL.map(|why| (why.kind(), self.refused(why))).into(),
+            ..Figures::default()
+        }
+    }
+}
+
 pub(super) fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }

@@ -27,7 +27,7 @@ mod web;
 mod worker;
 
 pub use config::{Bandwidth, Downgrade, Limits, MEGABIT, RelayConfig, StartError};
-pub use counters::{Counters, Refusal};
+pub use counters::{Counters, Figures, Refusal};
 pub use shared::PairInfo;
 
 use port::Port;
@@ -126,6 +126,12 @@ impl RelayHandle {
         &self.shared.counters
     }
 
+    /// All counters, and what the relay holds now.
+    pub fn figures(&self) -> Figures {
+        let (pairs_open, waiting) = (self.shared.pairs_open(), self.waiting());
+        Figures { pairs_open, waiting, ..self.counters().figures() }
+    }
+
     /// The pairs that are open now, in no order.
     pub fn pairs(&self) -> Vec<PairInfo> {
         self.shared.pairs()
@@ -194,4 +200,22 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{net::TcpStream, time::Duration};
+
+    /// Stock's queue holds 128, and the next one waits a second.
+    #[test]
+    fn a_burst_of_connections_finds_room_before_anybody_is_accepted() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let count = most.trim().parse::<usize>().unwrap().min(1000);
+        let connect = |_| TcpStream::connect_timeout(&addr, Duration::from_millis(900)).unwrap();
+        let held: Vec<_> = (0..count).map(connect).collect();
+        assert_eq!(held.len(), count);
+    }
 }

@@ -3,6 +3,9 @@
 //! A small message costs a wake-up, a read and a write whatever its size. Once a core has no time left,
 //! resting for a moment after a round of small reads lets several of them come together, at the price of
 //! that moment's delay. While the core has time nothing is gained, so nothing is delayed.
+//!
+//! A thread is busy while it does not wait. That counts the time in which others have its core too: then
+//! there is even less time for each message.
 
 use std::time::{Duration, Instant};
 
@@ -18,17 +21,17 @@ const RELEARN: u32 = 50;
 /// A mean read of less than this is a round of small reads.
 const SMALL: u64 = 8 * 1024;
 
-/// Judges by the thread's own CPU time, which is measured once a window.
+/// Judges by the part of each window in which the thread waited for events, or rested.
 #[derive(Debug)]
 pub(super) struct Pace {
     started: Instant,
-    cpu: Duration,
+    waited: Duration,
     bytes: u64,
     reads: u64,
     round_bytes: u64,
     round_reads: u64,
     mode: Mode,
-    /// Nanoseconds of CPU that 1024 bytes cost when nothing is delayed.
+    /// Nanoseconds of work that 1024 bytes cost when nothing is delayed.
     cost: u64,
     windows: u32,
 }
@@ -40,10 +43,10 @@ enum Mode {
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant, cpu: Duration) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             started: now,
-            cpu,
+            waited: Duration::ZERO,
             bytes: 0,
             reads: 0,
             round_bytes: 0,
@@ -60,23 +63,26 @@ impl Pace {
         self.round_reads += 1;
     }
 
-    /// The end of a round: whether to rest before the next look. `cpu` measures the CPU time that the
-    /// thread has used since it began.
-    pub(super) fn end_round(&mut self, now: Instant, cpu: impl FnOnce() -> Duration) -> bool {
+    /// So long there was nothing to do, or there was a rest.
+    pub(super) fn waited(&mut self, span: Duration) {
+        self.waited += span;
+    }
+
+    /// The end of a round, which began at `now`: whether to rest before the next look.
+    pub(super) fn end_round(&mut self, now: Instant) -> bool {
         let small = self.round_reads > 0 && self.round_bytes < SMALL * self.round_reads;
         self.bytes += std::mem::take(&mut self.round_bytes);
         self.reads += std::mem::take(&mut self.round_reads);
         let length = now.saturating_duration_since(self.started);
         if length >= WINDOW {
-            self.judge(length, cpu());
+            self.judge(length);
             self.started = now;
         }
         small && self.mode == Mode::Resting
     }
 
-    fn judge(&mut self, length: Duration, cpu: Duration) {
-        let used = cpu.saturating_sub(self.cpu);
-        self.cpu = cpu;
+    fn judge(&mut self, length: Duration) {
+        let used = length.saturating_sub(std::mem::take(&mut self.waited));
         let (bytes, reads) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.reads));
         let percent = |part: u128| (part * 100 / length.as_nanos().max(1)) as u64;
         self.windows += 1;
@@ -112,17 +118,19 @@ mod tests {
         let (mut rested, mut rounds) = (0, 0);
         let gap = Duration::from_secs(1) / per_second as u32;
         let mut rest = false;
-        let mut used = pace.cpu;
         let end = *now + Duration::from_secs(1);
         while *now < end {
-            let length = if rest { REST } else { gap };
+            let length = if rest { REST } else { gap.max(cost) };
             *now += length;
-            used += cost;
+            pace.waited(length.saturating_sub(if rest { Duration::ZERO } else { cost }));
+            if rest {
+                *now += cost;
+            }
             let arrived = (length.as_nanos() / gap.as_nanos()).max(1);
             for _ in 0..arrived {
                 pace.read(size);
             }
-            rest = pace.end_round(*now, || used);
+            rest = pace.end_round(*now);
             rounds += 1;
             rested += u32::from(rest);
         }
@@ -132,14 +140,14 @@ mod tests {
     #[test]
     fn a_light_load_is_never_delayed() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now, Duration::ZERO);
+        let mut pace = Pace::new(now);
         assert_eq!(run(&mut pace, &mut now, 20_000, 1024, Duration::from_micros(20)), 0.0);
     }
 
     #[test]
     fn a_busy_core_rests_and_a_calm_one_stops_resting() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now, Duration::ZERO);
+        let mut pace = Pace::new(now);
         let busy = run(&mut pace, &mut now, 50_000, 1024, Duration::from_micros(18));
         assert!(busy > 0.3, "rested after {busy} of the rounds");
         run(&mut pace, &mut now, 2000, 1024, Duration::from_micros(18));
@@ -150,7 +158,7 @@ mod tests {
     #[test]
     fn large_reads_are_never_delayed() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now, Duration::ZERO);
+        let mut pace = Pace::new(now);
         assert_eq!(run(&mut pace, &mut now, 20_000, 65_536, Duration::from_micros(50)), 0.0);
     }
 }

@@ -199,6 +199,10 @@ impl Shared {
         pairs.values().map(|p| p.info()).collect()
     }
 
+    pub(super) fn pairs_open(&self) -> usize {
+        lock(&self.pairs).len()
+    }
+
     /// Connections without a partner now.
     pub(super) fn places_taken(&self) -> usize {
         lock(&self.places).taken

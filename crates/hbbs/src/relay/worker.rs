@@ -15,12 +15,12 @@ use super::{
     waiting::Met,
     web::Partner,
 };
+use crate::system::{self, Crowd};
 use hbb_common::addr;
 use nix::{
     errno::Errno,
     sys::{
         epoll::{EpollEvent, EpollFlags, EpollTimeout},
-        resource::{UsageWho, getrusage},
         signal::{SigSet, Signal},
     },
 };
@@ -62,15 +62,8 @@ pub(super) struct Worker {
     expire_parked: Option<Instant>,
     tools: Tools,
     now: Instant,
-}
-
-/// CPU time that the calling thread has used.
-fn thread_cpu() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return Duration::ZERO };
-    let part = |t: nix::sys::time::TimeVal| {
-        Duration::from_secs(t.tv_sec().unsigned_abs()) + Duration::from_micros(t.tv_usec().unsigned_abs())
-    };
-    part(usage.user_time()) + part(usage.system_time())
+    crowd: Crowd,
+    crowd_has_gone: bool,
 }
 
 impl Worker {
@@ -90,10 +83,12 @@ impl Worker {
             tools: Tools {
                 buffer: vec![0; pair::BUFFER].into(),
                 pipes: super::pipes::Pipes::default(),
-                pace: Pace::new(now, Duration::ZERO),
+                pace: Pace::new(now),
                 moved: [0; 2],
             },
             now,
+            crowd: Crowd::default(),
+            crowd_has_gone: false,
         }
     }
 
@@ -110,11 +105,12 @@ impl Worker {
         let mut pipe_signal = SigSet::empty();
         pipe_signal.add(Signal::SIGPIPE);
         pipe_signal.thread_block().ok();
-        self.tools.pace = Pace::new(self.now, thread_cpu());
+        self.tools.pace = Pace::new(Instant::now());
         self.listen();
         let mut events = [EpollEvent::empty(); EVENTS];
         while !self.shared.stop.is_cancelled() {
-            let timeout = self.timeout();
+            let waits_from = Instant::now();
+            let timeout = self.timeout(waits_from);
             let n = match self.port.epoll.wait(&mut events, timeout) {
                 Ok(n) => n,
                 Err(Errno::EINTR) => 0,
@@ -124,15 +120,21 @@ impl Worker {
                 }
             };
             self.now = Instant::now();
+            self.tools.pace.waited(self.now.saturating_duration_since(waits_from));
             for event in &events[..n] {
                 self.event(Token::unpack(event.data()), event.events());
             }
             self.time_passes();
             self.pump_ready();
-            let rest = self.tools.pace.end_round(self.now, thread_cpu);
+            let rest = self.tools.pace.end_round(self.now);
             self.count_moved();
             if rest && self.ready.is_empty() {
+                let rests_from = Instant::now();
                 std::thread::sleep(pace::REST);
+                self.tools.pace.waited(rests_from.elapsed());
+            }
+            if std::mem::take(&mut self.crowd_has_gone) {
+                system::give_memory_back();
             }
         }
     }
@@ -354,6 +356,7 @@ impl Worker {
         let throttle = Throttle::new(sides, self.shared.is_slow(sides), self.now);
         let sockets = [first.stream, second.stream];
         let key = self.pairs.insert(Pair::new(sockets, throttle, live), self.now);
+        self.crowd.has_gone(self.port.pairs.load(Relaxed));
         let Some(pair) = self.pairs.get_mut(key) else { return };
         for (side, watcher) in watched.into_iter().enumerate() {
             let token = Token::Side(key, side);
@@ -424,7 +427,8 @@ impl Worker {
 
     fn close(&mut self, key: Key) {
         if self.pairs.remove(key).is_some() {
-            self.port.pairs.fetch_sub(1, Relaxed);
+            let before = self.port.pairs.fetch_sub(1, Relaxed);
+            self.crowd_has_gone |= self.crowd.has_gone(before.saturating_sub(1));
         }
     }
 
@@ -477,7 +481,7 @@ impl Worker {
     }
 
     /// How long nothing will happen by itself.
-    fn timeout(&self) -> EpollTimeout {
+    fn timeout(&self, now: Instant) -> EpollTimeout {
         if !self.ready.is_empty() {
             return EpollTimeout::ZERO;
         }
@@ -489,7 +493,7 @@ impl Worker {
             self.paused.peek().map(|Reverse((until, _))| *until),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else { return EpollTimeout::NONE };
-        let wait = next.saturating_duration_since(Instant::now());
+        let wait = next.saturating_duration_since(now);
         // Rounded up: to wake before the time would be for nothing.
         let millis = wait.as_nanos().div_ceil(1_000_000).min(60_000);
         EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::ZERO)

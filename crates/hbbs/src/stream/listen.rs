@@ -78,3 +78,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stock's queue holds 128, and the next one waits a second.
+    #[test]
+    fn a_burst_of_connections_finds_room_before_anybody_is_accepted() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let count = most.trim().parse::<usize>().unwrap().min(1000);
+        let connect = |_| std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(900)).unwrap();
+        let held: Vec<_> = (0..count).map(connect).collect();
+        assert_eq!(held.len(), count);
+    }
+}

@@ -43,39 +43,54 @@ impl Bulk {
         Self { moved, stop, threads }
     }
 
-    /// Bytes per second over `time`.
-    fn rate(&self, time: Duration) -> f64 {
-        let (before, start) = (self.moved.load(Relaxed), Instant::now());
-        std::thread::sleep(time);
-        (self.moved.load(Relaxed) - before) as f64 / start.elapsed().as_secs_f64()
+    fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
     }
+}
 
-    fn stop(self, relay: &TestRelay) {
-        self.stop.store(true, Relaxed);
-        // Ends the pairs, so that nobody waits in a read or write.
-        relay.handle.set_blocked([Ipv4Addr::LOCALHOST.into()].into());
-        for thread in self.threads {
+/// Ends the pairs, so that nobody waits in a read or write, and waits for all threads.
+fn stop(bulks: impl IntoIterator<Item = Bulk>, relay: &TestRelay) {
+    relay.handle.set_blocked([Ipv4Addr::LOCALHOST.into()].into());
+    for bulk in bulks {
+        bulk.stop.store(true, Relaxed);
+        for thread in bulk.threads {
             thread.join().unwrap();
         }
     }
 }
 
-/// Round trips of a small message, sorted.
-fn round_trips(pair: &mut (TcpStream, TcpStream), count: usize) -> Vec<Duration> {
-    let mut times: Vec<Duration> = (0..count)
-        .map(|_| {
-            let start = Instant::now();
-            for (from, to) in [(0, 1), (1, 0)] {
-                let mut sides = [&pair.0, &pair.1];
-                sides[from].write_all(&[9; 200]).unwrap();
-                sides[to].read_exact(&mut [0; 200]).unwrap();
-            }
-            std::thread::sleep(Duration::from_millis(2));
-            start.elapsed() - Duration::from_millis(2)
-        })
-        .collect();
+/// Round trips of a small message, sorted, until the others have moved so many bytes.
+fn round_trips(pair: &mut (TcpStream, TcpStream), bulks: &[Bulk], bytes: u64) -> Vec<Duration> {
+    let moved = || bulks.iter().map(Bulk::moved).sum::<u64>();
+    let (before, mut times) = (moved(), Vec::new());
+    let end = Instant::now() + DEADLINE;
+    while moved() - before < bytes {
+        let start = Instant::now();
+        for (from, to) in [(0, 1), (1, 0)] {
+            let mut sides = [&pair.0, &pair.1];
+            sides[from].write_all(&[9; 200]).unwrap();
+            sides[to].read_exact(&mut [0; 200]).unwrap();
+        }
+        times.push(start.elapsed());
+        assert!(Instant::now() < end, "the others have moved {} of {bytes} bytes", moved() - before);
+    }
     times.sort_unstable();
     times
+}
+
+/// Bytes per second of each, over the time in which they move so many together.
+fn rates(bulks: &[Bulk], bytes: u64) -> Vec<f64> {
+    let before: Vec<u64> = bulks.iter().map(Bulk::moved).collect();
+    let (began, end) = (Instant::now(), Instant::now() + DEADLINE);
+    loop {
+        let moved: Vec<u64> = bulks.iter().zip(&before).map(|(bulk, before)| bulk.moved() - before).collect();
+        if moved.iter().sum::<u64>() >= bytes {
+            let seconds = began.elapsed().as_secs_f64();
+            return moved.into_iter().map(|n| n as f64 / seconds).collect();
+        }
+        assert!(Instant::now() < end, "{moved:?} of {bytes} bytes have moved");
+        std::thread::yield_now();
+    }
 }
 
 /// Stock's p99 beside a pair at the total limit is 258 ms. Generous, because this machine has other work.
@@ -92,36 +107,32 @@ fn start(bandwidth: Bandwidth) -> TestRelay {
 #[test]
 fn a_pair_at_its_own_cap_delays_nobody() {
     let relay = start(Bandwidth { per_pair: Some(2_000_000), ..Bandwidth::default() });
+    let bulks = [Bulk::start(relay.pair("bulk"))];
+    // The small one has a cap of its own, which its round trips stay far below.
     let mut small = relay.pair("small");
-    let bulk = Bulk::start(relay.pair("bulk"));
-    let times = round_trips(&mut small, 100);
+    rates(&bulks, 500_000);
+    let times = round_trips(&mut small, &bulks, 200_000);
     assert!(p90(&times) < UNDISTURBED, "{:?}", p90(&times));
-    let rate = bulk.rate(Duration::from_secs(1));
+    let rate = rates(&bulks, 2_000_000)[0];
     assert!((1_400_000.0..2_600_000.0).contains(&rate), "{rate}");
-    bulk.stop(&relay);
+    stop(bulks, &relay);
 }
 
 #[test]
 fn pairs_at_the_total_cap_share_it_and_delay_nobody() {
     let relay = start(Bandwidth { total: Some(8_000_000), ..Bandwidth::default() });
     let mut small = relay.pair("small");
-    let bulks: Vec<Bulk> = (0..4).map(|n| Bulk::start(relay.pair(&format!("bulk {n}")))).collect();
-    let times = round_trips(&mut small, 100);
+    let bulks = [0, 1, 2, 3].map(|n| Bulk::start(relay.pair(&format!("bulk {n}"))));
+    rates(&bulks, 2_000_000);
+    let times = round_trips(&mut small, &bulks, 2_000_000);
     assert!(p90(&times) < UNDISTURBED, "{:?}", p90(&times));
-    let before: Vec<u64> = bulks.iter().map(|b| b.moved.load(Relaxed)).collect();
-    let began = Instant::now();
-    std::thread::sleep(Duration::from_secs(2));
-    let seconds = began.elapsed().as_secs_f64();
-    let rates: Vec<f64> =
-        bulks.iter().zip(before).map(|(b, n)| (b.moved.load(Relaxed) - n) as f64 / seconds).collect();
+    let rates = rates(&bulks, 16_000_000);
     let sum: f64 = rates.iter().sum();
     assert!((6_000_000.0..9_500_000.0).contains(&sum), "{sum}");
     for rate in &rates {
         assert!((1_000_000.0..3_000_000.0).contains(rate), "{rates:?}");
     }
-    for bulk in bulks {
-        bulk.stop(&relay);
-    }
+    stop(bulks, &relay);
 }
 
 #[test]
@@ -134,30 +145,28 @@ fn an_address_at_its_cap_delays_no_other() {
     };
     let mut small = (from(2, "small"), from(3, "small"));
     let bulks = [Bulk::start(relay.pair("one")), Bulk::start(relay.pair("two"))];
-    let times = round_trips(&mut small, 100);
+    rates(&bulks, 500_000);
+    let times = round_trips(&mut small, &bulks, 200_000);
     assert!(p90(&times) < UNDISTURBED, "{:?}", p90(&times));
-    let (before, began) = (bulks.iter().map(|b| b.moved.load(Relaxed)).sum::<u64>(), Instant::now());
-    std::thread::sleep(Duration::from_secs(1));
-    let moved = bulks.iter().map(|b| b.moved.load(Relaxed)).sum::<u64>() - before;
-    let rate = moved as f64 / began.elapsed().as_secs_f64();
+    let rate: f64 = rates(&bulks, 2_000_000).iter().sum();
     assert!((1_400_000.0..2_600_000.0).contains(&rate), "{rate}");
-    for bulk in bulks {
-        bulk.stop(&relay);
-    }
+    stop(bulks, &relay);
 }
 
 #[test]
 fn caps_and_the_slow_list_can_be_changed_while_pairs_run() {
     let relay = TestRelay::default();
-    let bulk = Bulk::start(relay.pair("bulk"));
-    let settles_at = |rate: std::ops::Range<f64>| {
+    let bulks = [Bulk::start(relay.pair("bulk"))];
+    let settles_at = |range: std::ops::Range<f64>| {
         let end = Instant::now() + DEADLINE;
+        // About half a second's worth of the lower bound.
+        let piece = (range.start / 2.0) as u64;
         loop {
-            let now = bulk.rate(Duration::from_millis(500));
-            if rate.contains(&now) {
+            let rate = rates(&bulks, piece)[0];
+            if range.contains(&rate) {
                 return;
             }
-            assert!(Instant::now() < end, "{now} instead of {rate:?}");
+            assert!(Instant::now() < end, "{rate} instead of {range:?}");
         }
     };
     settles_at(20e6..f64::MAX);
@@ -168,5 +177,5 @@ fn caps_and_the_slow_list_can_be_changed_while_pairs_run() {
     settles_at(0.7e6..1.3e6);
     relay.handle.set_bandwidth(Bandwidth::default());
     settles_at(20e6..f64::MAX);
-    bulk.stop(&relay);
+    stop(bulks, &relay);
 }

@@ -111,6 +111,28 @@ fn the_last_bytes_arrive_before_the_end() {
 }
 
 #[test]
+fn a_side_that_does_not_take_its_bytes_is_heard_all_the_same() {
+    let relay = TestRelay::default();
+    let (mut a, mut b) = relay.pair("u");
+    // Until nothing fits any more between them.
+    a.set_nonblocking(true).unwrap();
+    let mut stuck = 0;
+    while stuck < 1000 {
+        match a.write(&[1; 65_536]) {
+            Ok(_) => stuck = 0,
+            Err(_) => {
+                stuck += 1;
+                std::thread::yield_now();
+            }
+        }
+    }
+    a.set_nonblocking(false).unwrap();
+    for n in 0..100_u32 {
+        exchange(&mut b, &mut a, &n.to_le_bytes());
+    }
+}
+
+#[test]
 fn a_side_that_stops_sending_ends_the_pair_and_still_gets_what_was_on_its_way() {
     let relay = TestRelay::default();
     let (mut a, mut b) = relay.pair("u");

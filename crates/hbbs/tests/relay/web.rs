@@ -1,6 +1,7 @@
 //! WebSocket sides.
 
-use crate::harness::{DEADLINE, Pattern, TestRelay, message, read, request, rest};
+use crate::harness::{DEADLINE, Pattern, TestRelay, exchange, message, read, request, rest};
+use deskhand_tests::mutate::Mutator;
 use futures_util::{SinkExt, StreamExt};
 use hbb_common::packet;
 use hbbs::relay::{Limits, Refusal, RelayConfig};
@@ -249,4 +250,33 @@ fn a_message_over_the_limit_ends_the_pair() {
     tcp.write_all(&framed(&[7; 1001])).unwrap();
     assert_eq!(relay.hear(&mut web), None);
     rest(&mut tcp);
+}
+
+/// A handshake and a request as a browser sends them, and variations of both.
+#[test]
+fn mutated_handshakes_disturb_nobody() {
+    let relay = TestRelay::default();
+    let addr = relay.handle.web_addrs()[0];
+    let handshake = format!(
+        "GET / HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let request = message("u", "").encode_to_vec();
+    // Masked with zeros.
+    let frame = [&[0x82, 0x80 | request.len() as u8, 0, 0, 0, 0][..], &request].concat();
+    let good = [handshake.as_bytes(), &frame].concat();
+    let mut mutator = Mutator::new(7, vec![good, handshake.into_bytes(), frame]);
+    let (mut a, mut b) = relay.pair("undisturbed");
+    for n in 0..500_u32 {
+        let mut stranger = std::net::TcpStream::connect(addr).unwrap();
+        // It may be closed before it has said everything.
+        stranger.write_all(&mutator.input()).ok();
+        exchange(&mut a, &mut b, &n.to_le_bytes());
+    }
+    relay.wait_for("the strangers to be gone", |r| r.waiting() == 0);
+    exchange(&mut b, &mut a, b"still here");
+    let mut web = relay.ask_web("v");
+    let mut tcp = relay.ask("v");
+    relay.say(&mut web, b"hello");
+    assert_eq!(read(&mut tcp, 6), framed(b"hello"));
 }

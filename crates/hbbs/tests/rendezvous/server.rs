@@ -8,12 +8,16 @@ use deskhand_tests::wait::eventually_async;
 use hbb_common::addr::demangle;
 use hbb_common::handshake::open_signed_id;
 use hbb_common::key::KeyOption;
+use hbb_common::packet::encode_message;
 use hbb_common::rendezvous::register_pk_response::Result as Code;
 use hbb_common::rendezvous::{
-    OnlineRequest, PunchHoleSent, RequestRelay, punch_hole_response::Failure, rendezvous_message::Union,
+    OnlineRequest, PunchHoleSent, RendezvousMessage, RequestRelay, punch_hole_response::Failure,
+    rendezvous_message::Union,
 };
+use hbbs::relay::RelayConfig;
 use hbbs::{Server, ServerConfig, StartError};
 use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -48,9 +52,73 @@ async fn a_client_reaches_a_host_over_ipv4() {
     reach(&server, main_addr(&server), own_address().into(), own_address().into());
     let host = server.host(ID).unwrap();
     assert!(host.online && host.last_seen.is_some());
+    assert_eq!((&host.uuid[..], host.version.as_deref()), (&b"machine"[..], Some("1.4.9")));
     assert_eq!((server.host_count(), server.hosts()), (1, vec![host]));
     let counts = server.counts();
     assert_eq!((counts.claims_new, counts.punches_forwarded, counts.answers_forwarded), (1, 1, 1));
+    server.shutdown().await;
+}
+
+/// What a side says to a relay.
+fn relay_request(key: &str) -> Vec<u8> {
+    let request = RequestRelay { uuid: "a uuid".into(), licence_key: key.into(), ..Default::default() };
+    encode_message(&RendezvousMessage { union: Some(Union::RequestRelay(request)) }).to_vec()
+}
+
+/// The relay that the server names to a host when a client asks for it.
+fn named_relay(server: &hbbs::Handle) -> String {
+    let host = Datagrams::new(own_address().into(), main_addr(server));
+    assert_eq!(host.claim(ID), Code::Ok);
+    let mut client = Connection::open_from(own_address().into(), main_addr(server));
+    client.send(punch(server, ID));
+    let Union::PunchHole(push) = host.receive() else { panic!("no PunchHole") };
+    push.relay_server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_inside_is_announced_and_asks_for_the_key_of_the_server() {
+    let server = start(ServerConfig { relay: Some(RelayConfig::default()), ..config() });
+    let relay = server.relay().unwrap();
+    let at = relay.tcp_addrs()[0];
+    assert_eq!((at.ip(), relay.web_addrs().len()), (main_addr(&server).ip(), 1));
+    assert_eq!(named_relay(&server), at.to_string());
+    let say = |bytes: &[u8]| {
+        let mut side = std::net::TcpStream::connect(at).unwrap();
+        side.set_read_timeout(Some(LIMIT)).unwrap();
+        side.write_all(bytes).unwrap();
+        side
+    };
+    assert_eq!(say(&relay_request("another key")).read(&mut [0]).unwrap(), 0);
+    let key = server.required_key().unwrap();
+    let (mut a, mut b) = (say(&relay_request(key)), say(&relay_request(key)));
+    a.write_all(b"hello").unwrap();
+    let mut heard = [0; 5];
+    b.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
+    let figures = server.figures();
+    assert_eq!((figures.hosts, figures.hosts_online, figures.rendezvous.claims_new), (1, 1, 1));
+    let relayed = figures.relay.unwrap();
+    assert_eq!((relayed.accepted, relayed.pairs_opened, relayed.pairs_open), (3, 1, 1));
+    assert_eq!(relayed.refused.iter().find(|(why, _)| *why == "wrong_key"), Some(&("wrong_key", 1)));
+    server.shutdown().await;
+    assert_eq!(b.read(&mut heard).unwrap(), 0, "the relay has ended with the server");
+    std::net::TcpStream::connect(at).unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_inside_is_where_peers_look_for_it() {
+    let server = start(ServerConfig { port: 21116, relay: Some(RelayConfig::default()), ..config() });
+    let ports = |addrs: &[SocketAddr]| addrs.iter().map(SocketAddr::port).collect::<Vec<_>>();
+    let relay = server.relay().unwrap();
+    assert_eq!((ports(relay.tcp_addrs()), ports(relay.web_addrs())), (vec![21117], vec![21119]));
+    assert_eq!(ports(&server.addresses().websocket), [21118]);
+    assert_eq!(named_relay(&server), "", "so nothing need be said");
+    let taken = ServerConfig {
+        listen: vec![own_address().into()],
+        relay: Some(RelayConfig { tcp: relay.tcp_addrs().to_vec(), ..RelayConfig::default() }),
+        ..config()
+    };
+    assert_eq!(Server::spawn(taken).unwrap_err().kind(), "listen_failed");
     server.shutdown().await;
 }
 
