@@ -116,10 +116,10 @@ fn a_side_that_does_not_take_its_bytes_is_heard_all_the_same() {
     let (mut a, mut b) = relay.pair("u");
     // Until nothing fits any more between them.
     a.set_nonblocking(true).unwrap();
-    let mut stuck = 0;
+    let (mut stuck, mut sent) = (0, 0);
     while stuck < 1000 {
         match a.write(&[1; 65_536]) {
-            Ok(_) => stuck = 0,
+            Ok(n) => (stuck, sent) = (0, sent + n),
             Err(_) => {
                 stuck += 1;
                 std::thread::yield_now();
@@ -127,6 +127,7 @@ fn a_side_that_does_not_take_its_bytes_is_heard_all_the_same() {
         }
     }
     a.set_nonblocking(false).unwrap();
+    assert!(sent > 1 << 16, "{sent} bytes are on their way");
     for n in 0..100_u32 {
         exchange(&mut b, &mut a, &n.to_le_bytes());
     }
