@@ -17,7 +17,12 @@ const OURS: &str = "relay";
 struct Subject {
     server: Server,
     speech: Speech,
+    /// What starts another one like it, if that is ours to do.
+    restart: Option<&'static [&'static str]>,
 }
+
+const IDLE: &str = "idle pair";
+const KEPT: &str = "idle pair: kept after it has ended";
 
 const SPLICE: &str = "bare splice loop";
 const COPY: &str = "bare copy loop, 64 KiB";
@@ -25,17 +30,33 @@ const COPY: &str = "bare copy loop, 64 KiB";
 const COPY_8K: &str = "bare copy loop, 8 KiB";
 const TARGET: &str = "target";
 
-const BENCH: Bench = Bench {
+/// What our own figures are held to in any run.
+const IDLE_BUDGET: Budget = Budget::at_most(IDLE, 2048.0);
+const KEPT_BUDGET: Budget = Budget::at_most(KEPT, 256.0);
+
+/// Without another relay the loops stand for it. Measured beside each other, a stock hbbr moves half as many
+/// bytes for its time as the loop that copies 8 KiB, and three quarters as many small messages: so these are
+/// four times stock in bulk, and twice stock on a busy core.
+const ALONE: Bench = Bench {
     name: OURS,
     budgets: &[
         Budget::ratio("bulk 64 KiB", SPLICE, 0.9),
-        Budget::ratio("bulk 64 KiB", COPY_8K, 4.0),
+        Budget::ratio("bulk 64 KiB", COPY_8K, 2.0),
         Budget::ratio("bulk 16 KiB", COPY_8K, 2.0),
         Budget::ratio("bulk 1 KiB", COPY_8K, 1.0),
         Budget::ratio("paced 20 x 64 KiB", COPY_8K, 1.0),
         Budget::ratio("paced 100 x 16 KiB", COPY_8K, 1.0),
         Budget::ratio("paced 400 x 1 KiB", COPY_8K, 1.0),
         Budget::ratio("paced 400 x 1 KiB, busy", COPY_8K, 1.5),
+        IDLE_BUDGET,
+        KEPT_BUDGET,
+    ],
+};
+
+/// Beside another hbbr its own figures count.
+const BESIDE: Bench = Bench {
+    name: OURS,
+    budgets: &[
         Budget::ratio("bulk 64 KiB", TARGET, 4.0),
         Budget::ratio("bulk 16 KiB", TARGET, 2.0),
         Budget::ratio("bulk 1 KiB", TARGET, 1.0),
@@ -44,14 +65,18 @@ const BENCH: Bench = Bench {
         Budget::ratio("paced 400 x 1 KiB", TARGET, 1.0),
         Budget::ratio("paced 400 x 1 KiB, busy", TARGET, 2.0),
         Budget::ratio("joins", TARGET, 1.0),
-        Budget::at_most("idle pair", 2048.0),
+        IDLE_BUDGET,
+        KEPT_BUDGET,
     ],
 };
 
 /// Runs the cases and gives one row for each figure and comparison.
 pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), BenchError> {
     process::pin(process::LOAD_CPU);
-    let start = |name, args: &[&str], speech| Ok((name, Subject { server: Server::start(args)?, speech }));
+    let bench = if options.target.is_some() { BESIDE } else { ALONE };
+    let start = |name, args: &'static [&str], speech| {
+        Ok((name, Subject { server: Server::start(args)?, speech, restart: Some(args) }))
+    };
     let mut subjects = vec![
         start(OURS, &["bench", "--serve", "relay"], Speech::RustDesk)?,
         start(SPLICE, &["bench", "--serve", "splice"], Speech::None)?,
@@ -60,14 +85,14 @@ pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), Be
     ];
     if let Some(target) = options.target {
         let server = Server::running(target);
-        subjects.push((TARGET, Subject { server, speech: Speech::RustDesk }));
+        subjects.push((TARGET, Subject { server, speech: Speech::RustDesk, restart: None }));
     }
     let wanted = |name: &str| options.wants(OURS, name);
 
     for size in [64 * 1024, 16 * 1024, 1024] {
         let name = format!("bulk {} KiB", size / 1024);
         if wanted(&name) {
-            BENCH.compare(options, &subjects, emit, |s, time| bulk(s, &name, size, time))?;
+            bench.compare(options, &subjects, emit, |s, time| bulk(s, &name, size, time))?;
         }
     }
     let paced_cases = [
@@ -78,14 +103,14 @@ pub(crate) fn run(options: &Options, emit: &mut dyn FnMut(Row)) -> Result<(), Be
     ];
     for (name, case) in paced_cases {
         if wanted(name) {
-            BENCH.compare(options, &subjects, emit, |s, time| paced(s, name, case, time))?;
+            bench.compare(options, &subjects, emit, |s, time| paced(s, name, case, time))?;
         }
     }
     if wanted("joins") {
-        BENCH.compare(options, &subjects, emit, joins)?;
+        bench.compare(options, &subjects, emit, joins)?;
     }
     if wanted("idle") {
-        BENCH.compare(options, &subjects, emit, idle)?;
+        bench.compare(options, &subjects, emit, idle)?;
     }
     Ok(())
 }
@@ -140,26 +165,36 @@ fn joins(subject: &Subject, time: Duration) -> Result<Vec<Figure>, BenchError> {
     ])
 }
 
+/// What pairs that say nothing weigh. A server that has had a crowd before has their memory still, so ours is
+/// a fresh one each time. Another one is measured as it is, and its first time counts.
 fn idle(subject: &Subject, time: Duration) -> Result<Vec<Figure>, BenchError> {
     const PAIRS: usize = 2000;
-    let before = subject.server.resident()?;
-    let pairs = load::connect(subject.server.addr, subject.speech, PAIRS)?;
-    let cpu = subject.server.cpu()?;
+    let fresh = match &subject.restart {
+        Some(args) => Some(Server::start(args)?),
+        None => None,
+    };
+    let server = fresh.as_ref().unwrap_or(&subject.server);
+    // What is made once for all is made now.
+    drop(load::connect(server.addr, subject.speech, 1)?);
+    let before = server.resident()?;
+    let pairs = load::connect(server.addr, subject.speech, PAIRS)?;
+    let cpu = server.cpu()?;
     std::thread::sleep(time);
-    let used = subject.server.cpu()? - cpu;
-    let held = subject.server.resident()?;
+    let used = server.cpu()? - cpu;
+    let held = server.resident()?;
     drop(pairs);
     // Until the server has closed its halves.
     std::thread::sleep(Duration::from_millis(500));
-    let after = subject.server.resident()?;
-    let figure =
-        |name: &str, unit, value: f64| Figure { name: name.into(), unit, better: Better::Less, value };
+    let after = server.resident()?;
+    let each = |bytes: f64| bytes.max(0.0) / PAIRS as f64;
     Ok(vec![
-        figure("idle pair", "bytes", (held - before).max(0.0) / PAIRS as f64),
-        figure("idle pair: kept after it has ended", "bytes", (after - before).max(0.0) / PAIRS as f64),
-        figure("idle: part of a core per 1000 pairs", "%", {
-            used.as_secs_f64() / time.as_secs_f64() * 100.0 / (PAIRS as f64 / 1000.0)
-        }),
+        Figure::less(IDLE, "bytes", each(held - before)),
+        Figure::less(KEPT, "bytes", each(after - before)),
+        Figure::less(
+            "idle: part of a core per 1000 pairs",
+            "%",
+            used.as_secs_f64() / time.as_secs_f64() * 100.0 / (PAIRS as f64 / 1000.0),
+        ),
     ])
 }
 

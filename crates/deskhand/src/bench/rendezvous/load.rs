@@ -231,19 +231,29 @@ impl Exchange {
         Ok(())
     }
 
-    /// Waits for the answers to a group.
+    /// Waits for the answers to a group, without sleeping: to wake a sleeper is work of whoever sends, which
+    /// a server whose peers are elsewhere does not have.
     fn receive(&mut self, socket: &UdpSocket) -> Result<u64, BenchError> {
-        let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let flags = MsgFlags::empty();
-        let lengths: Vec<usize> =
-            match recvmmsg(socket.as_raw_fd(), &mut self.incoming, &mut slices, flags, None) {
-                Ok(messages) => messages.map(|message| message.bytes).collect(),
-                Err(Errno::EAGAIN) => return Ok(0),
-                Err(error) => return Err(system("waiting for answers")(error)),
-            };
-        if let Some(length) = lengths.first() {
-            check(&self.buffers[0][..*length], self.message)?;
+        let (start, mut answered) = (Instant::now(), 0);
+        while answered < GROUP && start.elapsed() < PATIENCE {
+            let mut slices: Vec<_> = self.buffers[answered as usize..]
+                .iter_mut()
+                .map(|buffer| [IoSliceMut::new(buffer)])
+                .collect();
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let lengths: Vec<usize> =
+                match recvmmsg(socket.as_raw_fd(), &mut self.incoming, &mut slices, flags, None) {
+                    Ok(messages) => messages.map(|message| message.bytes).collect(),
+                    Err(Errno::EAGAIN | Errno::EINTR) => continue,
+                    Err(error) => return Err(system("waiting for answers")(error)),
+                };
+            if answered == 0
+                && let Some(length) = lengths.first()
+            {
+                check(&self.buffers[0][..*length], self.message)?;
+            }
+            answered += lengths.len() as u64;
         }
-        Ok(lengths.len() as u64)
+        Ok(answered)
     }
 }
