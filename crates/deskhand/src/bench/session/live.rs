@@ -7,8 +7,8 @@ use crate::bench::compare::Figure;
 use crate::bench::process::{self, Server};
 use crate::bench::{BenchError, Options, Row, median, system};
 use crate::commands::host::with_defaults;
-use crate::commands::rendezvous::Rendezvous;
 use client::RustDesk;
+use hbbs::relay::{Bandwidth, RelayConfig};
 use host::screen::TestCard;
 use host::{Host, HostConfig, HostEvent};
 use mcp::{Gateway, GatewayConfig};
@@ -174,15 +174,16 @@ impl Site {
 pub(super) fn serve_host(runtime: &Runtime, password: &str) -> Result<(), BenchError> {
     let state = tempfile::tempdir().map_err(system("a folder for the host"))?;
     let (rendezvous, host, server, key) = runtime.block_on(async {
-        let rendezvous = Rendezvous::start(hbbs::ServerConfig {
+        let rendezvous = hbbs::Server::spawn(hbbs::ServerConfig {
             listen: vec![Ipv4Addr::LOCALHOST.into()],
             port: 0,
             state_dir: Some(state.path().join("rendezvous")),
+            relay: Some(RelayConfig { bandwidth: Bandwidth::stock(), ..RelayConfig::default() }),
             ..hbbs::ServerConfig::default()
         })
         .map_err(failed)?;
-        let server = rendezvous.server.addresses().rendezvous[0].to_string();
-        let key = rendezvous.server.public_key().map(|key| key.to_string()).unwrap_or_default();
+        let server = rendezvous.addresses().rendezvous[0].to_string();
+        let key = rendezvous.public_key().map(|key| key.to_string()).unwrap_or_default();
         let config = with_defaults(Arc::new(TestCard::new(SIZE)));
         let host = Host::spawn(HostConfig {
             state_dir: state.path().join("host"),
@@ -202,7 +203,7 @@ pub(super) fn serve_host(runtime: &Runtime, password: &str) -> Result<(), BenchE
         .map_err(failed)?;
         let mut events = host.events();
         let registered = async {
-            while rendezvous.server.host(&host.id()).is_none_or(|known| !known.online) {
+            while rendezvous.host(&host.id()).is_none_or(|known| !known.online) {
                 match events.recv().await.map_err(failed)? {
                     HostEvent::ScreenGone { reason } => return Err(BenchError::Failed(reason)),
                     event => tracing::debug!(?event, "host"),

@@ -10,12 +10,12 @@ mod steps;
 
 use crate::cli::DemoArgs;
 use crate::commands::host::with_defaults as host_defaults;
-use crate::commands::rendezvous::Rendezvous;
 use crate::lifecycle;
 use agent::{Agent, Picture};
 use anyhow::{Context as _, bail};
 use desktop::Desktop;
-use hbbs::ServerConfig;
+use hbbs::relay::{Bandwidth, RelayConfig};
+use hbbs::{Server, ServerConfig};
 use host::{Host, HostConfig, HostHandle};
 use proof::Proof;
 use rand::Rng as _;
@@ -35,7 +35,7 @@ struct Stage {
     agent: Agent,
     host: HostHandle,
     desktop: Desktop,
-    rendezvous: Rendezvous,
+    rendezvous: hbbs::Handle,
     /// Keys, passwords and the configuration; gone with the demo.
     folder: tempfile::TempDir,
 }
@@ -90,14 +90,15 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("deskhand-demo-").tempdir()?;
 
         let step = steps.begin("rendezvous and relay");
-        let rendezvous = Rendezvous::start(ServerConfig {
+        let rendezvous = Server::spawn(ServerConfig {
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             port: 0,
             state_dir: Some(folder.path().join("rendezvous")),
+            relay: Some(RelayConfig { bandwidth: Bandwidth::stock(), ..RelayConfig::default() }),
             ..ServerConfig::default()
         })?;
-        let server = rendezvous.server.addresses().rendezvous[0].to_string();
-        let key = rendezvous.server.public_key().context("the rendezvous has no key")?.to_string();
+        let server = rendezvous.addresses().rendezvous[0].to_string();
+        let key = rendezvous.public_key().context("the rendezvous has no key")?.to_string();
         step.done(&format!("{server}, key {}…", &key[..8]));
 
         let step = steps.begin("desktop");
@@ -107,7 +108,7 @@ impl Stage {
         let step = steps.begin("host");
         let password = hbb_common::password::readable(&rand::random::<[u8; 12]>());
         let host = start_host(&desktop, &server, &key, &password, folder.path())?;
-        registered(&rendezvous.server, &host).await?;
+        registered(&rendezvous, &host).await?;
         step.done(&format!("registered as {}", host.id()));
 
         let step = steps.begin("MCP gateway");
@@ -263,8 +264,8 @@ fn invite(stage: &Stage) -> anyhow::Result<()> {
         config = config.display(),
         id = stage.host.id(),
         password = stage.folder.path().join("password").display(),
-        server = stage.rendezvous.server.addresses().rendezvous[0],
-        key = stage.rendezvous.server.public_key().map(|key| key.to_string()).unwrap_or_default(),
+        server = stage.rendezvous.addresses().rendezvous[0],
+        key = stage.rendezvous.public_key().map(|key| key.to_string()).unwrap_or_default(),
     ));
     Ok(())
 }
