@@ -1,6 +1,7 @@
 //! How many connections may be open, and from where.
 
 use crate::limits::Network;
+use crate::system::{self, Crowd};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ pub(crate) struct Gate {
 struct Open {
     total: usize,
     by_network: HashMap<Network, usize>,
+    crowd: Crowd,
 }
 
 impl Gate {
@@ -39,6 +41,8 @@ impl Gate {
         }
         *here += 1;
         open.total += 1;
+        let now = open.total;
+        open.crowd.has_gone(now);
         Some(Ticket { gate: Arc::clone(self), network })
     }
 
@@ -67,6 +71,12 @@ impl Drop for Ticket {
             if *here == 0 {
                 open.by_network.remove(&self.network);
             }
+        }
+        let now = open.total;
+        let crowd_has_gone = open.crowd.has_gone(now);
+        drop(open);
+        if crowd_has_gone {
+            system::give_memory_back();
         }
     }
 }
