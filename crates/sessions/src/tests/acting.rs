@@ -116,7 +116,7 @@ async fn a_change_that_comes_late_from_a_slow_peer_is_seen() {
 async fn a_screen_gets_the_time_that_its_pictures_took_before() {
     let desk = Desk::ready();
     desk.connect("kiosk").await;
-    desk.peer().set_first_picture(Duration::from_millis(400));
+    desk.peer().set_first_picture(Duration::from_millis(320));
     let mut waits = Vec::new();
     for _ in 0..4 {
         let start = Instant::now();
@@ -124,7 +124,7 @@ async fn a_screen_gets_the_time_that_its_pictures_took_before() {
         assert_eq!(acted.effect, Effect::None);
         waits.push(start.elapsed().as_millis());
     }
-    assert_eq!(waits, [800, 600, 450, 337], "what was slow once is forgotten in time");
+    assert_eq!(waits, [640, 480, 360, 300], "what was slow once is forgotten in time");
 }
 
 #[tokio::test(start_paused = true)]
