@@ -134,7 +134,7 @@ fn the_shell_sees_and_operates_a_host_by_id() {
             r#"{"target":"card"}"#,
             "screenshot",
             "type_text",
-            r#"{"text":"hello"}"#,
+            r#"{"text":"hello","settle_ms":20000}"#,
             "wait_for",
             r#"{"condition":"still","quiet_ms":1000}"#,
             "screenshot",
@@ -195,7 +195,7 @@ fn a_secret_is_typed_where_it_may_be_and_shown_nowhere() {
         .arg("--state")
         .arg(site.folder.path().join("client"))
         .args(CONNECT)
-        .args(["type_text", r#"{"secret":"secret://pin"}"#])
+        .args(["type_text", r#"{"secret":"secret://pin","settle_ms":20000}"#])
         .output()
         .unwrap();
     let rows: Vec<Value> = String::from_utf8(output.stdout.clone())

@@ -54,6 +54,14 @@ impl Sessions {
         let ascii_only = live.session.peer().types_ascii_only;
         let at_risk = if ascii_only { batches.iter().map(Batch::not_ascii).sum() } else { 0 };
 
+        // A session is ready before its first picture, and what changed is told from a picture before.
+        let has_picture = match act.settle {
+            Some(settle) => {
+                let first = tokio::time::timeout(settle.patience, live.first_picture(desktop, display));
+                first.await.is_ok_and(|first| first.is_ok())
+            }
+            None => false,
+        };
         let baseline = {
             let view = live.view(display);
             let mut view = view.lock().await;
@@ -63,6 +71,9 @@ impl Sessions {
         self.send(&pass, batches, fence).await?;
         let effect = match act.settle {
             None => Effect::NotObserved,
+            Some(_) if !has_picture => {
+                Effect::Lost { reason: "there was no picture to compare with".to_owned() }
+            }
             Some(settle) => {
                 let settle = act.action.settle(settle);
                 tokio::select! {

@@ -96,6 +96,29 @@ async fn a_slow_peer_gets_more_time_before_nothing_is_said_to_have_changed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_effect_is_told_from_a_picture_from_before_the_action() {
+    let desk = Desk::new(|_| {
+        let peer = FakePeer::in_state(remote::SessionState::Ready);
+        peer.set_displays(&[SCREEN]);
+        peer
+    });
+    desk.connect("kiosk").await;
+    let peer = desk.peer();
+    let start = Instant::now();
+    let blind = desk.sessions.act(None, act(click(1.0, 1.0))).await.unwrap().1;
+    assert!(matches!(&blind.effect, Effect::Lost { reason } if reason.contains("no picture")), "{blind:?}");
+    assert_eq!(start.elapsed(), Settle::default().patience);
+    assert_eq!(peer.inputs().len(), 3, "it was sent all the same");
+
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        peer.show(FIRST, crate::testing::plain(SCREEN, crate::testing::GREY));
+    });
+    let seen = desk.sessions.act(None, act(click(1.0, 1.0))).await.unwrap().1;
+    assert_eq!(seen.effect, Effect::None, "the first picture is no effect");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_that_comes_late_from_a_slow_peer_is_seen() {
     let desk = Desk::ready();
     desk.connect("kiosk").await;
