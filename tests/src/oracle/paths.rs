@@ -236,8 +236,7 @@ pub(super) fn registered() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for choice in 0..4 {
         for messages in said.chunks(8) {
-            let pieces: Vec<Vec<u8>> =
-                messages.iter().map(|message| [&[20][..], message].concat()).collect();
+            let pieces: Vec<Vec<u8>> = messages.iter().map(|message| [&[20][..], message].concat()).collect();
             let script = joined(pieces.iter().map(|piece| &piece[..]), LONGEST);
             seeds.push([&[choice][..], &script].concat());
         }
