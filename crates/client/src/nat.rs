@@ -60,7 +60,9 @@ impl Nats {
         let mut known = self.lock();
         if known.len() >= SERVERS && !known.contains_key(server) {
             let oldest = known.iter().min_by_key(|(_, (_, at))| *at).map(|(server, _)| server.clone());
-            oldest.and_then(|oldest| known.remove(&oldest));
+            if let Some(oldest) = oldest {
+                known.remove(&oldest);
+            }
         }
         known.insert(server.to_owned(), (nat, Instant::now()));
     }

@@ -42,6 +42,9 @@ pub(crate) enum Verdict {
     Unknown(String),
 }
 
+/// A question to the peer.
+type Asked<'a> = BoxFuture<'a, Result<Option<Answer>, RemoteError>>;
+
 /// The wait for a reaction to what was sent just now.
 pub(crate) struct Reaction<'a> {
     live: &'a Live,
@@ -52,7 +55,7 @@ pub(crate) struct Reaction<'a> {
     least: Duration,
     limit: Instant,
     /// A question on its way, since when.
-    asked: Option<(Instant, BoxFuture<'a, Result<Option<Answer>, RemoteError>>)>,
+    asked: Option<(Instant, Asked<'a>)>,
     ask_at: Option<Instant>,
     /// When the peer had read the input.
     read: Option<Instant>,

@@ -73,8 +73,8 @@ impl Dialling {
                 }
                 Output::Done { conn, .. } => {
                     assert_eq!(self.conns[&conn], Conn::Open, "the path is there");
-                    let others = self.conns.iter().filter(|(other, _)| **other != conn);
-                    assert!(others.into_iter().all(|(_, state)| *state == Conn::Gone), "{:?}", self.conns);
+                    let mut others = self.conns.iter().filter(|(other, _)| **other != conn);
+                    assert!(others.all(|(_, state)| *state == Conn::Gone), "{:?}", self.conns);
                     self.over = true;
                 }
                 Output::Failed(error) => {
