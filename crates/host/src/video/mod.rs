@@ -6,8 +6,8 @@
 //!
 //! - The first picture after a subscription, and the first change after rest, go out at once.
 //! - A picture that the encoder's rate control dropped is encoded again, so that the last state of the screen
-//!   always arrives; and when the screen has come to rest after a large change, its last picture is sharpened in
-//!   a few passes. Stock leaves a blurred last picture as it is.
+//!   always arrives; and when the screen has come to rest after a large change, its last picture is sent once
+//!   more without the blur of a moving one. Stock leaves a blurred last picture as it is.
 //! - The automatic codec is VP9, whatever the memory: the other encoders here are software too, and worse.
 
 mod choice;
