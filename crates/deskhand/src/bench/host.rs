@@ -28,11 +28,7 @@ const CASES: [&str; 5] = [KEY, POINTER, SLOW_KEY, KEYFRAME, COLD_KEYFRAME];
 
 const BENCH: Bench = Bench {
     name: "host",
-    budgets: &[
-        Budget::at_most(KEY, 5.0),
-        Budget::at_most(POINTER, 5.0),
-        Budget::at_most(KEYFRAME, 20.0),
-    ],
+    budgets: &[Budget::at_most(KEY, 5.0), Budget::at_most(POINTER, 5.0), Budget::at_most(KEYFRAME, 20.0)],
 };
 
 const SIZE: Size = Size::new(1280, 800);
@@ -162,7 +158,8 @@ fn watch_window(display: &VirtualDisplay) -> Result<Receiver<(Arrived, Instant)>
     connection.map_window(window).map_err(failed)?;
     connection.flush().map_err(failed)?;
     while !matches!(connection.wait_for_event().map_err(failed)?, Event::Expose(_)) {}
-    let focused = connection.set_input_focus(InputFocus::NONE, window, x11rb::CURRENT_TIME).map_err(failed)?;
+    let focused =
+        connection.set_input_focus(InputFocus::NONE, window, x11rb::CURRENT_TIME).map_err(failed)?;
     focused.check().map_err(failed)?;
     let (sender, receiver) = channel();
     std::thread::Builder::new()
@@ -192,9 +189,8 @@ fn connect(display: &VirtualDisplay) -> Result<RustConnection, BenchError> {
     let cookie = file.last_chunk::<16>().ok_or(BenchError::NoServer)?.to_vec();
     let parsed = parse_display(Some(display.display())).map_err(failed)?;
     let mut addresses = parsed.connect_instruction();
-    let (stream, _) = addresses
-        .find_map(|address| DefaultStream::connect(&address).ok())
-        .ok_or(BenchError::NoServer)?;
+    let (stream, _) =
+        addresses.find_map(|address| DefaultStream::connect(&address).ok()).ok_or(BenchError::NoServer)?;
     let name = b"MIT-MAGIC-COOKIE-1".to_vec();
     RustConnection::connect_to_stream_with_auth_info(stream, 0, name, cookie).map_err(failed)
 }
