@@ -319,6 +319,7 @@ impl Store {
             let sql = "UPDATE refresh_token SET used_at = ?2 WHERE hash = ?1";
             changes.execute(sql, params![with.refresh, now])?;
             issue(changes, &consent, classes, &with.tokens)?;
+            bound(changes, &consent.id)?;
             Ok(Refreshed::Issued(Box::new(consent), classes))
         })
         .await
@@ -423,6 +424,22 @@ fn forget_old(changes: &Connection, now: Seconds) -> rusqlite::Result<()> {
                  AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.consent = consent.id)
                  AND NOT EXISTS (SELECT 1 FROM code WHERE code.consent = consent.id)";
     changes.execute(sql, [old]).map(|_| ())
+}
+
+/// Access tokens of one consent that are good at a time, and refresh tokens of it that are remembered: a
+/// client that refreshes without end does not fill the disk.
+const MOST_ACCESS: usize = 100;
+const MOST_REFRESH: usize = 4000;
+
+fn bound(changes: &Connection, consent: &str) -> rusqlite::Result<()> {
+    for (table, most) in [("access_token", MOST_ACCESS), ("refresh_token", MOST_REFRESH)] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE consent = ?1 AND rowid <=
+                 (SELECT rowid FROM {table} WHERE consent = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET {most})"
+        );
+        changes.prepare_cached(&sql)?.execute([consent])?;
+    }
+    Ok(())
 }
 
 fn consent_by_id(changes: &Connection, id: &str) -> rusqlite::Result<GrantRow> {

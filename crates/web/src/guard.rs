@@ -23,7 +23,9 @@ pub struct Guard {
 struct Names {
     /// In lower case; with a port where only that one is meant.
     hosts: Vec<String>,
-    /// `scheme://host[:port]`.
+    /// `scheme://host[:port]`, of this server itself.
+    own: String,
+    /// Of others that may call.
     origins: Vec<String>,
 }
 
@@ -46,9 +48,10 @@ impl Guard {
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
         names.extend(public_url.host_str().map(str::to_owned));
         names.extend(hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()));
-        let mut sites = vec![public_url.origin().ascii_serialization()];
-        sites.extend(origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()));
-        Self { inner: Arc::new(Names { hosts: names, origins: sites }) }
+        let own = public_url.origin().ascii_serialization();
+        let origins =
+            origins.iter().map(|origin| origin.trim_end_matches('/').to_ascii_lowercase()).collect();
+        Self { inner: Arc::new(Names { hosts: names, own, origins }) }
     }
 
     /// Checks the name that the request is for.
@@ -65,19 +68,31 @@ impl Guard {
     /// If the name is not ours, or the site is another and not allowed.
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Strange> {
         let host = self.host(uri, headers)?;
-        let mut origins = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else { return Ok(()) };
-        let origin = origin.to_str().map_err(|_| Strange::Origin)?.to_ascii_lowercase();
-        let same = origin.split_once("://").is_some_and(|(scheme, rest)| {
-            matches!(scheme, "http" | "https") && rest.eq_ignore_ascii_case(host.as_str())
-        });
-        let known = same || self.inner.origins.contains(&origin);
-        if known && origins.next().is_none() { Ok(()) } else { Err(Strange::Origin) }
+        match origin(headers)? {
+            None => Ok(()),
+            Some(origin) if self.is_own(&host, &origin) || self.inner.origins.contains(&origin) => Ok(()),
+            Some(_) => Err(Strange::Origin),
+        }
     }
 
     /// Whether a browser says that the request comes from one of our own pages. What is not said is not so.
     pub(crate) fn is_own_page(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        headers.contains_key(header::ORIGIN) && self.check(uri, headers).is_ok()
+        match (self.host(uri, headers), origin(headers)) {
+            (Ok(host), Ok(Some(origin))) => self.is_own(&host, &origin),
+            _ => false,
+        }
+    }
+
+    /// Whether `origin` is this server, as the public URL has it or as the request calls it. By another name it
+    /// is believed only with the scheme of the public URL: who can answer for http can not for https.
+    fn is_own(&self, host: &Authority, origin: &str) -> bool {
+        let scheme = self.inner.own.split("://").next();
+        let same = origin.split_once("://").is_some_and(|(own, rest)| {
+            let local = matches!(host.host(), "localhost" | "127.0.0.1" | "[::1]");
+            let scheme = Some(own) == scheme || (local && own == "http");
+            scheme && rest.eq_ignore_ascii_case(host.as_str())
+        });
+        same || origin == self.inner.own
     }
 
     fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Strange> {
@@ -121,6 +136,14 @@ impl Guard {
             },
         ))
     }
+}
+
+/// The site whose page sent the request, in lower case.
+fn origin(headers: &HeaderMap) -> Result<Option<String>, Strange> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(None) };
+    let origin = origin.to_str().map_err(|_| Strange::Origin)?.to_ascii_lowercase();
+    if origins.next().is_some() { Err(Strange::Origin) } else { Ok(Some(origin)) }
 }
 
 async fn pass(checked: Result<(), Strange>, request: Request, next: Next) -> Response {
@@ -190,7 +213,21 @@ mod tests {
         }
         let two = ["https://desk.example", "https://evil.example"];
         assert_eq!(check(&["desk.example"], &two), Err(Strange::Origin));
+        assert_eq!(check(&["desk.example"], &["http://desk.example"]), Err(Strange::Origin), "not encrypted");
         assert_eq!(check(&["evil.example"], &["http://evil.example"]), Err(Strange::Host), "rebinding");
+    }
+
+    #[test]
+    fn pages_that_may_call_are_not_our_own() {
+        let is_own = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "desk.example".parse().unwrap());
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            guard().is_own_page(&Uri::from_static("/"), &headers)
+        };
+        assert!(is_own("https://desk.example"));
+        assert!(!is_own("https://inspector.example") && !is_own("null"));
+        assert!(!guard().is_own_page(&Uri::from_static("/"), &HeaderMap::new()));
     }
 
     #[test]

@@ -250,3 +250,26 @@ async fn what_is_long_over_is_forgotten() {
     });
     assert_eq!(left.await.unwrap(), Some("c2".to_owned()));
 }
+
+#[tokio::test]
+async fn a_client_that_refreshes_without_end_keeps_a_bounded_number_of_tokens() {
+    let (_directory, store) = agreed().await;
+    store.exchange_code(exchange(50), NOW).await.unwrap();
+    let hash = |kind: u8, n: usize| {
+        let mut hash = [kind; 32];
+        hash[..8].copy_from_slice(&n.to_be_bytes());
+        hash
+    };
+    let mut from = [101; 32];
+    for n in 0..150 {
+        let tokens = NewTokens { access: hash(1, n), refresh: hash(2, n), ..tokens(1, NOW) };
+        let with = RefreshExchange { refresh: from, tokens, ..refresh(1, 2) };
+        assert!(matches!(store.refresh(with, NOW).await.unwrap(), Refreshed::Issued(..)));
+        from = hash(2, n);
+    }
+    let count = |sql| store.read(move |db| db.query_row(sql, [], |row| row.get::<_, i64>(0)));
+    assert_eq!(count("SELECT count(*) FROM access_token").await.unwrap(), 100);
+    assert!(store.access(hash(1, 149), NOW).await.unwrap().is_some());
+    assert!(store.access(hash(1, 49), NOW).await.unwrap().is_none(), "the oldest went");
+    assert_eq!(count("SELECT count(*) FROM refresh_token").await.unwrap(), 151, "all are remembered");
+}

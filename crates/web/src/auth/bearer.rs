@@ -51,8 +51,8 @@ pub fn protect<S: Clone + Send + Sync + 'static>(router: Router<S>, state: &Auth
 }
 
 /// Like [`protect`], and lets browsers in in which a person is signed in. A page that nobody may see yet
-/// leads to the sign-in and back; a request that changes something has to come from one of our own pages and
-/// bring [`Person::csrf`](super::Person::csrf) in the header `X-Deskhand-Csrf`. The request carries a [`Person`](super::Person), too.
+/// leads to the sign-in and back; a WebSocket has to be opened by one of our own pages; any other request that
+/// changes something has to come from one and bring [`Person::csrf`](super::Person::csrf) in the header `X-Deskhand-Csrf`. The request carries a [`Person`](super::Person), too.
 pub fn protect_browser<S: Clone + Send + Sync + 'static>(router: Router<S>, state: &AuthState) -> Router<S> {
     router.layer(middleware::from_fn_with_state(state.clone(), require_any))
 }

@@ -47,11 +47,15 @@ impl AuthState {
     /// come from our pages.
     pub(crate) async fn browser(&self, parts: &Parts) -> Result<Person, Denied> {
         let person = self.person(parts).await.map_err(Denied::Store)?.ok_or(Denied::SignIn)?;
+        let own = self.inner.guard.is_own_page(&parts.uri, &parts.headers);
+        // A socket changes things by what is sent over it, and pages can not add headers to its request.
+        if parts.headers.contains_key(header::UPGRADE) || parts.method == Method::CONNECT {
+            return if own { Ok(person) } else { Err(Denied::Foreign) };
+        }
         if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(person);
         }
         let csrf = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let own = self.inner.guard.is_own_page(&parts.uri, &parts.headers);
         if own && person.is_csrf(csrf) { Ok(person) } else { Err(Denied::Foreign) }
     }
 

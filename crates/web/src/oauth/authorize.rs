@@ -3,11 +3,11 @@
 use super::consent::{choices, suggested};
 use super::reply::{FORM, read};
 use super::request::{AuthorizationRequest, Back, Refused};
-use super::{OAuth, sign_in};
+use super::{OAuth, Vouched, sign_in};
 use crate::auth::browser::to_sign_in;
 use crate::auth::{AuthState, Person, Secret, SecretKind, public_id};
 use crate::form::Form;
-use crate::pages::{Choices, ConsentPage, consent, problem};
+use crate::pages::{self, Choices, ConsentPage, consent, problem};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -80,7 +80,8 @@ pub(super) async fn answer(State(state): State<AuthState>, request: Request) -> 
 
 impl AuthorizationRequest {
     fn back(&self) -> Back {
-        Back { redirect: self.redirect.clone(), state: self.state.clone() }
+        let trusted = self.client.vouched == Vouched::Operator;
+        Back { redirect: self.redirect.clone(), state: self.state.clone(), trusted }
     }
 }
 
@@ -162,7 +163,7 @@ impl AuthState {
         let machines = (oauth.config.machines)();
         let page = ConsentPage {
             client: &asked.client.name,
-            described_by: asked.client.host.as_deref(),
+            vouched: &asked.client.vouched,
             redirect_host: &host,
             loopback,
             redirect_source: &source,
@@ -187,8 +188,12 @@ impl AuthState {
                 &format!("The client is at fault: {reason}."),
             ),
             Refused::Redirect { to, error, description } => {
+                let trusted = to.trusted;
                 let parameters = [("error", error), ("error_description", description.as_str())];
-                see_other(&to.with(&self.inner.issuer, &parameters))
+                let to = to.with(&self.inner.issuer, &parameters);
+                // Anybody can register an address. If errors led there by themselves, a link to this server
+                // would lead wherever its author likes (RFC 9700 §4.11.2).
+                if trusted { see_other(&to) } else { pages::leave(&description, &to) }
             }
         }
     }

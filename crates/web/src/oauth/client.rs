@@ -49,6 +49,17 @@ impl PresetClient {
     }
 }
 
+/// Who says what is known of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Vouched {
+    /// This server.
+    Operator,
+    /// The client itself.
+    Nobody,
+    /// The document at its id, on this host.
+    Site { host: String },
+}
+
 /// What is known of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
@@ -56,9 +67,7 @@ pub(super) struct Client {
     pub(super) name: String,
     pub(super) redirect_uris: Vec<String>,
     pub(super) secret: Option<Hash>,
-    pub(super) auth_method: String,
-    /// Whose document said all this.
-    pub(super) host: Option<String>,
+    pub(super) vouched: Vouched,
 }
 
 /// Why a client is not known.
@@ -79,14 +88,7 @@ impl AuthState {
     pub(super) async fn client(&self, oauth: &OAuth, id: &str) -> Result<Client, ClientError> {
         if let Some(preset) = oauth.config.clients.iter().find(|client| client.id == id) {
             let PresetClient { id, name, redirect_uris } = preset.clone();
-            return Ok(Client {
-                id,
-                name,
-                redirect_uris,
-                secret: None,
-                auth_method: "none".into(),
-                host: None,
-            });
+            return Ok(Client { id, name, redirect_uris, secret: None, vouched: Vouched::Operator });
         }
         if let Some(url) = document_url(id) {
             let documents = oauth.documents.as_ref().ok_or(ClientError::Unknown)?;
@@ -94,9 +96,8 @@ impl AuthState {
         }
         let row =
             self.inner.store.client(id).await.map_err(ClientError::Store)?.ok_or(ClientError::Unknown)?;
-        let (secret, auth_method) = (row.secret, row.auth_method);
-        let (name, redirect_uris) = (row.name, row.redirect_uris);
-        Ok(Client { id: row.id, name, redirect_uris, secret, auth_method, host: None })
+        let (name, redirect_uris, secret) = (row.name, row.redirect_uris, row.secret);
+        Ok(Client { id: row.id, name, redirect_uris, secret, vouched: Vouched::Nobody })
     }
 }
 
@@ -179,8 +180,7 @@ fn read_document(body: &[u8], id: &str, url: &Url) -> Result<Client, &'static st
         name: shown_name(document.client_name.as_deref()).unwrap_or_else(|| host.clone()),
         redirect_uris: document.redirect_uris,
         secret: None,
-        auth_method: "none".into(),
-        host: Some(host),
+        vouched: Vouched::Site { host },
     })
 }
 
@@ -308,7 +308,8 @@ mod tests {
             r#"{"client_id":"https://client.example/id.json","client_name":"X\u202e","redirect_uris":["https://client.example/cb"],"logo_uri":1}"#,
         )
         .unwrap();
-        assert_eq!((client.name.as_str(), client.host.as_deref()), ("X", Some("client.example")));
+        assert_eq!(client.name, "X");
+        assert_eq!(client.vouched, Vouched::Site { host: "client.example".into() });
         for bad in [
             r#"{"client_id":"https://other.example/id.json","redirect_uris":["https://client.example/cb"]}"#,
             r#"{"client_id":"https://client.example/id.json","redirect_uris":[]}"#,

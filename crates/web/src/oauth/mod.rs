@@ -17,6 +17,7 @@ mod sign_in;
 mod token;
 
 pub use client::PresetClient;
+pub(crate) use client::Vouched;
 
 use crate::auth::{AuthError, AuthState};
 use crate::fetch::{Documents, Network};

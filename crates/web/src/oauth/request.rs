@@ -1,7 +1,7 @@
 //! What a client asks of a person, checked.
 
-use super::OAuth;
 use super::client::{Client, ClientError, document_url, is_same_redirect, may_redirect};
+use super::{OAuth, Vouched};
 use crate::auth::AuthState;
 use crate::form::{Form, FormError};
 use axum::http::StatusCode;
@@ -43,6 +43,8 @@ pub(super) enum Refused {
 pub(super) struct Back {
     pub(super) redirect: Url,
     pub(super) state: Option<String>,
+    /// Whether this server itself knows the address, so that a browser may be led there by itself.
+    pub(super) trusted: bool,
 }
 
 impl Back {
@@ -101,7 +103,8 @@ impl AuthState {
             return Err(page(StatusCode::BAD_REQUEST, "state is too long"));
         }
         // From here on the client can be told.
-        let back = Back { redirect: redirect.clone(), state: state.clone() };
+        let trusted = client.vouched == Vouched::Operator;
+        let back = Back { redirect: redirect.clone(), state: state.clone(), trusted };
         let checked = self.check(&form).map_err(|(error, description)| {
             let to = Box::new(back);
             Refused::Redirect { to, error, description }

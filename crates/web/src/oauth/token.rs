@@ -201,14 +201,13 @@ impl AuthState {
         };
         let posted = (form.one("client_id")?, form.one("client_secret")?);
         let basic = basic(&parts.headers).map_err(failed)?;
-        let (id, secret, method) = match (&basic, posted) {
-            (Some((id, secret)), (posted, None)) if posted.is_none_or(|posted| posted == id) => (
-                id.as_str(),
-                Some(secret.as_str()).filter(|secret| !secret.is_empty()),
-                "client_secret_basic",
-            ),
+        // A client with a secret may send it either way, whichever it registered: the proof is the same.
+        let (id, secret) = match (&basic, posted) {
+            (Some((id, secret)), (posted, None)) if posted.is_none_or(|posted| posted == id) => {
+                (id.as_str(), Some(secret.as_str()).filter(|secret| !secret.is_empty()))
+            }
             (Some(_), _) => return Err(ErrorReply::bad("invalid_request", "the client is named twice")),
-            (None, (Some(id), secret)) => (id, secret, "client_secret_post"),
+            (None, (Some(id), secret)) => (id, secret),
             (None, (None, _)) => return Err(failed("client_id is missing")),
         };
         // The document is not needed again: the code is the client's, and the client has no secret.
@@ -227,7 +226,7 @@ impl AuthState {
         let given = secret.and_then(|secret| parse_as(SecretKind::Client, secret));
         let proved = match (client.secret, given) {
             (None, None) => secret.is_none(),
-            (Some(own), Some(given)) => client.auth_method == method && bool::from(own.ct_eq(&given)),
+            (Some(own), Some(given)) => bool::from(own.ct_eq(&given)),
             _ => false,
         };
         if proved { Ok(client.id) } else { Err(failed("the client did not prove who it is")) }

@@ -1,6 +1,7 @@
 //! The page on which a person decides what a client gets.
 
 use super::{Html, esc, page};
+use crate::oauth::Vouched;
 use axum::http::StatusCode;
 use axum::response::Response;
 use policy::{Class, Classes, Grant, Mode};
@@ -20,8 +21,7 @@ pub(crate) const LIFETIMES: [(&str, &str, Option<Seconds>); 4] = [
 #[derive(Debug)]
 pub(crate) struct ConsentPage<'a> {
     pub(crate) client: &'a str,
-    /// Whose document describes the client; none if the client described itself.
-    pub(crate) described_by: Option<&'a str>,
+    pub(crate) vouched: &'a Vouched,
     /// Where the answer goes.
     pub(crate) redirect_host: &'a str,
     pub(crate) loopback: bool,
@@ -95,10 +95,12 @@ pub(crate) fn consent(status: StatusCode, show: &ConsentPage<'_>) -> Response {
 }
 
 fn facts(show: &ConsentPage<'_>) -> Html {
-    let name = match show.described_by {
-        Some(host) => format!("{}<br><small>as described by {}</small>", esc(show.client), esc(host)),
-        None => format!("{}<br><small>it calls itself so; nobody has checked</small>", esc(show.client)),
+    let said = match show.vouched {
+        Vouched::Operator => "known to this server".to_owned(),
+        Vouched::Site { host } => format!("as described by {}", esc(host)),
+        Vouched::Nobody => "it calls itself so; nobody has checked".to_owned(),
     };
+    let name = format!("{}<br><small>{said}</small>", esc(show.client));
     let host = if show.loopback {
         format!(
             "a program on the device you are using ({})<br><small>Go on only if you have just started it \

@@ -7,6 +7,7 @@ pub(crate) use consent::{Choices, ConsentPage, LIFETIMES, consent};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use reqwest::Url;
 use store::{GrantRow, Seconds};
 
 /// HTML text. What comes from elsewhere goes through [`esc`].
@@ -70,6 +71,20 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str, leads_to: Option
 pub(crate) fn problem(status: StatusCode, title: &str, text: &str) -> Response {
     let body = format!("<h1>{}</h1><p>{}</p>", esc(title), esc(text));
     page(status, title, &body, None)
+}
+
+/// A client's request was wrong; a person can go back to it.
+pub(crate) fn leave(what: &str, to: &Url) -> Response {
+    let title = "This request can not be answered";
+    let host = to.host_str().unwrap_or_else(|| to.scheme());
+    let body = format!(
+        "<h1>{title}</h1><p>The client is at fault: {what}.</p>\
+         <p><a href=\"{to}\" rel=\"noreferrer\">Back to {host}</a></p>",
+        what = esc(what),
+        to = esc(to.as_str()),
+        host = esc(host),
+    );
+    page(StatusCode::BAD_REQUEST, title, &body, None)
 }
 
 /// The sign-in, with what was wrong with the last try.

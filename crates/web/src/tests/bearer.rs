@@ -131,6 +131,14 @@ async fn a_signed_in_browser_is_a_person_and_proves_its_changes() {
     assert_eq!(post(&[own, ("x-deskhand-csrf", "x")]).await, StatusCode::FORBIDDEN);
     assert_eq!(post(&[("x-deskhand-csrf", &csrf)]).await, StatusCode::FORBIDDEN, "from no page");
     assert_eq!(post(&[own, ("x-deskhand-csrf", &csrf)]).await, StatusCode::OK);
+    let socket = async |origin: &str| {
+        let headers = [("cookie", browser.cookie.as_str()), ("upgrade", "websocket"), ("origin", origin)];
+        world.get("/view", &headers).await.status
+    };
+    assert_eq!(socket(ORIGIN).await, StatusCode::OK);
+    assert_eq!(socket("https://evil.example").await, StatusCode::FORBIDDEN);
+    let none = world.get("/view", &[("cookie", &browser.cookie), ("upgrade", "websocket")]).await;
+    assert_eq!(none.status, StatusCode::FORBIDDEN);
     let (secret, _) = token(&world, "observe", None).await;
     let bearer = format!("Bearer {secret}");
     let scripted = request("POST", "/view", &[("authorization", &bearer)], Body::empty());

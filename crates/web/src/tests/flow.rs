@@ -47,7 +47,9 @@ async fn a_client_finds_its_way_from_a_401_to_a_tool() {
 
     let browser = world.sign_in("alice").await;
     let page = browser.consent_page(&asking).await;
-    for seen in ["Inspector", "localhost:51234", "alice", "office", "&lt;lab&gt;", "(execute)"] {
+    for seen in
+        ["Inspector", "nobody has checked", "localhost:51234", "alice", "office", "&lt;lab&gt;", "(execute)"]
+    {
         assert!(page.body.contains(seen), "{seen} in {}", page.body);
     }
     assert!(!page.body.contains("(fleet)"), "was not asked for");
@@ -89,7 +91,7 @@ async fn the_connectors_of_claude_work_out_of_the_box() {
         let asking = Asking::default().with("redirect_uri", callback).query();
         let page = browser.consent_page(&asking).await;
         let host = Url::parse(callback).unwrap().host_str().unwrap().to_owned();
-        assert!(page.body.contains(&host), "{}", page.body);
+        assert!(page.body.contains(&host) && page.body.contains("known to this server"), "{}", page.body);
         let policy = page.header("content-security-policy");
         assert!(policy.ends_with(&format!("form-action 'self' https://{host}")), "{policy}");
         let back = browser.allow(&asking, &ALLOW).await.location();

@@ -82,6 +82,23 @@ async fn codes_go_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_link_to_this_server_leads_to_no_address_that_anybody_registered() {
+    let world = World::new().await;
+    let evil = json!({ "redirect_uris": ["https://evil.example/"], "token_endpoint_auth_method": "none" });
+    let id = world.register(&evil).await.json()["client_id"].as_str().unwrap().to_owned();
+    let browser = world.sign_in("alice").await;
+    let asking = Asking::default().with("client_id", &id).with("redirect_uri", "https://evil.example/");
+    let query = asking.with("response_type", "bad").query();
+    let stranger = Browser { world: &world, cookie: String::new() };
+    for browser in [&browser, &stranger] {
+        let reply = browser.consent_page(&query).await;
+        assert_eq!((reply.status, reply.header("location")), (StatusCode::BAD_REQUEST, ""));
+        let link = "<a href=\"https://evil.example/?error=unsupported_response_type&amp;";
+        assert!(reply.body.contains(link), "a person can choose to go: {}", reply.body);
+    }
+}
+
+#[tokio::test]
 async fn the_sign_in_leads_nowhere_else() {
     let world = World::new().await;
     let browser = Browser { world: &world, cookie: String::new() };
@@ -200,12 +217,11 @@ async fn codes_and_tokens_are_the_clients_they_were_issued_to() {
         assert_eq!((reply.status, reply.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_client"));
         assert!(reply.header("www-authenticate").starts_with("Basic"));
     }
-    let posted = [("client_id", id), ("client_secret", secret), ("grant_type", "refresh_token")];
-    assert_eq!(
-        world.post("/token", &posted).await.error(),
-        "invalid_client",
-        "another method than registered"
-    );
+    let posted = [("client_id", id), ("client_secret", secret), ("grant_type", "x")];
+    assert_eq!(world.post("/token", &posted).await.error(), "unsupported_grant_type", "either way is proof");
+    let unproved = [("client_id", id), ("grant_type", "x")];
+    assert_eq!(world.post("/token", &unproved).await.error(), "invalid_client");
+    assert_eq!(send(&basic(id, secret), &posted).await.error(), "invalid_request", "twice");
     let refresh =
         world.exchange(&world.code().await).await.json()["refresh_token"].as_str().unwrap().to_owned();
     let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
