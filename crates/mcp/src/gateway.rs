@@ -2,18 +2,26 @@
 
 use crate::outcome::{CallOutcome, Failure};
 use crate::tool::{CallContext, ToolEntry};
-use crate::{Toolset, UnknownToolset, tools};
+use crate::{CallObserver, Called, Toolset, UnknownToolset, tools};
 use policy::Caller;
 use rmcp::model::Tool;
 use serde_json::Value;
 use sessions::Sessions;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// What a gateway offers.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct GatewayConfig {
     /// Names of toolsets; none for the default ones, `all` for all.
     pub toolsets: Vec<String>,
+    pub observer: Option<Arc<dyn CallObserver>>,
+}
+
+impl std::fmt::Debug for GatewayConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayConfig").field("toolsets", &self.toolsets).finish_non_exhaustive()
+    }
 }
 
 /// Why a gateway can not be built.
@@ -34,6 +42,7 @@ pub enum CallError {
 pub struct Gateway {
     sessions: Arc<Sessions>,
     tools: Vec<ToolEntry>,
+    observer: Option<Arc<dyn CallObserver>>,
 }
 
 impl Gateway {
@@ -41,7 +50,7 @@ impl Gateway {
         let toolsets = Toolset::parse(config.toolsets.iter().map(String::as_str))?;
         let mut tools = tools::all();
         tools.retain(|entry| toolsets.contains(&entry.toolset));
-        Ok(Self { sessions: sessions.into(), tools })
+        Ok(Self { sessions: sessions.into(), tools, observer: config.observer })
     }
 
     pub fn sessions(&self) -> &Arc<Sessions> {
@@ -67,8 +76,19 @@ impl Gateway {
             let known = self.tools(caller).map(|tool| tool.name.to_string()).collect();
             return Err(CallError::UnknownTool { name: tool.chars().take(80).collect(), known });
         };
+        let start = Instant::now();
+        let outcome = self.run(entry, caller, arguments).await;
+        tracing::debug!(tool, error = outcome.error_code(), "tool called");
+        if let Some(observer) = &self.observer {
+            let (tool, class, took) = (&*entry.tool.name, entry.class, start.elapsed());
+            observer.called(&Called { caller, tool, class, outcome: &outcome, took });
+        }
+        Ok(outcome)
+    }
+
+    async fn run(&self, entry: &ToolEntry, caller: &Arc<Caller>, arguments: Value) -> CallOutcome {
         let access = self.sessions.access(caller).named(entry.tool.name.clone());
-        let refused = |failure| Ok(CallOutcome::of::<()>(Err(failure)));
+        let refused = |failure| CallOutcome::of::<()>(Err(failure));
         if let Err(error) = access.require(entry.class) {
             return refused(error.into());
         }
@@ -77,9 +97,7 @@ impl Gateway {
             Value::Null => serde_json::Map::new(),
             _ => return refused(Failure::invalid("the arguments are no JSON object")),
         };
-        let outcome = (entry.run)(CallContext { access }, arguments).await;
-        tracing::debug!(tool, error = outcome.error_code(), "tool called");
-        Ok(outcome)
+        (entry.run)(CallContext { access }, arguments).await
     }
 
     /// The tools of the caller's toolsets: those of his grant, where it names any, among those offered here.

@@ -8,6 +8,7 @@ mod advice;
 mod facts;
 mod gateway;
 pub mod http;
+mod observer;
 mod outcome;
 mod schema;
 mod server;
@@ -16,6 +17,7 @@ mod tools;
 mod toolset;
 
 pub use gateway::{CallError, Gateway, GatewayConfig, GatewayError};
+pub use observer::{CallObserver, Called};
 pub use outcome::{CallOutcome, Failure, Image};
 pub use server::{ServeError, serve, serve_stdio};
 pub use toolset::{Toolset, UnknownToolset};

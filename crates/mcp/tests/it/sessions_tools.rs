@@ -196,7 +196,7 @@ async fn a_call_within_the_process_takes_no_arguments_as_null_and_nothing_but_ob
 #[tokio::test(start_paused = true)]
 async fn an_unknown_toolset_is_an_error_that_lists_the_known() {
     let desk = Desk::ready();
-    let config = |name: &str| GatewayConfig { toolsets: vec![name.to_owned()] };
+    let config = |name: &str| GatewayConfig { toolsets: vec![name.to_owned()], ..Default::default() };
     let error = Gateway::new(Arc::clone(desk.gateway.sessions()), config("dekstop")).unwrap_err();
     assert!(error.to_string().contains("all, desktop"), "{error}");
     let all = Gateway::new(Arc::clone(desk.gateway.sessions()), config("all")).unwrap();
