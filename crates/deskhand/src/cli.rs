@@ -1,36 +1,34 @@
 //! What the command line accepts.
 
+use crate::config::LogFormat;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// See and operate any remote machine: for AI models, people and scripts.
 #[derive(Debug, Parser)]
 #[command(name = "deskhand", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What to log: a level, or levels by module ("warn,client=debug").
-    #[arg(long, global = true, env = "DESKHAND_LOG", default_value = "warn", value_name = "FILTER")]
-    pub(crate) log: String,
+    /// What to log: a level, or levels by module ("warn,client=debug"). Else as configured.
+    #[arg(long, global = true, env = "DESKHAND_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 
-    /// How to write log lines, to standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human)]
-    pub(crate) log_format: LogFormat,
+    /// How to write log lines. Else as configured.
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Human,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show everything on this machine: a rendezvous, a host with a real desktop, and an MCP client at work.
     Demo(DemoArgs),
-    /// Serve MCP over standard input and output.
+    /// Serve MCP over HTTP, metrics and health, and a rendezvous server where one is configured.
+    Serve(ServeArgs),
+    /// Serve MCP over standard input and output: for the `deskhand serve` of this machine, or alone.
     Mcp(McpArgs),
     /// Call tools from the shell, in order, over one set of sessions.
     Call(CallArgs),
@@ -40,6 +38,11 @@ pub(crate) enum Command {
     Host(HostArgs),
     /// Run a rendezvous (ID) server and relay, also for stock RustDesk programs.
     Rendezvous(RendezvousArgs),
+    /// Check the configuration, show it, or get an example or the schema of it.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Say what is wrong on this machine; exit status 1 if something is.
+    Doctor(DoctorArgs),
     /// Measure, as JSON lines.
     Bench(crate::bench::BenchArgs),
 }
@@ -75,15 +78,90 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, value_name = "KEY", requires = "server")]
     pub(crate) key: Option<String>,
 
-    /// Where pinned peer keys are kept.
+    /// Where is kept what has to outlive the program, pinned peer keys for example.
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+
+    /// A key of the configuration, over what file and environment say; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Setting>,
+}
+
+impl ConnectionArgs {
+    /// Whether an option says what to work with, other than the usual.
+    pub(crate) fn says_what(&self) -> bool {
+        self.config.is_some() || self.server.is_some() || self.key.is_some() || !self.set.is_empty()
+    }
+}
+
+/// `section.key=value`.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Setting {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text.split_once('=').ok_or("write section.key=value")?;
+        if !key.contains('.') || key.split('.').any(|part| part.trim().is_empty()) {
+            return Err("write section.key=value; `deskhand config example` shows the keys");
+        }
+        Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    /// Where to listen for MCP clients and browsers; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Where to listen for Prometheus; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+
+    /// Tools to offer: toolset names separated by commas, or "all".
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) toolsets: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Tell everything that is wrong with it; exit status 1 if something is.
+    Check(ConnectionArgs),
+    /// Print what is in force and where it comes from, without secrets.
+    Show(ConnectionArgs),
+    /// Print a file with every key, explained.
+    Example,
+    /// Print its JSON Schema.
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+
+    /// One JSON object a line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct McpArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+
+    /// Do not use the `deskhand serve` that runs on this machine. Implied by every option that says what to
+    /// work with.
+    #[arg(long)]
+    pub(crate) alone: bool,
 
     /// Tools to offer: toolset names separated by commas, or "all".
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

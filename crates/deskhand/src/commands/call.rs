@@ -1,7 +1,8 @@
 //! `deskhand call`: tools from the shell, in order over one set of sessions.
 
 use crate::cli::CallArgs;
-use crate::commands::gateway;
+use crate::commands::gateway::{self, Parts};
+use crate::config::{self, Loaded};
 use crate::lifecycle;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,9 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Exit code 0 if every call succeeded; the calls behind a failed one are not made.
-pub(crate) async fn run(args: CallArgs) -> anyhow::Result<bool> {
+pub(crate) async fn run(args: CallArgs, loaded: &Loaded) -> anyhow::Result<bool> {
     let calls = parse(&args.calls)?;
-    let gateway = gateway::build(&args.connection, &["all".into()], "call")?;
+    let pins = config::state_dir(args.connection.state.as_deref(), "client");
+    let toolsets = ["all".to_owned()];
+    let parts = Parts::alone("call", &pins, &toolsets);
+    let gateway = gateway::build(&loaded.config, parts)?;
     let caller = Arc::new(Caller::local("deskhand call", CallerKind::Script));
     let stop = lifecycle::stop_on_signal()?;
     let succeeded = tokio::select! {
