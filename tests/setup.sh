@@ -6,8 +6,8 @@
 #   tests/setup.sh flags  no set-up: prints the flags that cargo needs on this machine
 #
 # Debian and Ubuntu packages come from apt (with sudo unless root); the tests' Python packages go to
-# .venv in the repository, their Node packages to tests/node/node_modules. Safe to run again: it then only
-# looks.
+# .venv in the repository, their Node packages to tests/node/node_modules, Prometheus' promtool to .tools.
+# Safe to run again: it then only looks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -137,8 +137,30 @@ node_packages() {
   cp $folder/package-lock.json $made
 }
 
+# Prometheus' package would start a server; only its checker is wanted.
+promtool() {
+  [[ -x .tools/usr/bin/promtool ]] && return 0
+  command -v promtool >/dev/null && return 0
+  if [[ -n ${IN_NIX_SHELL:-} ]] || ! command -v dpkg >/dev/null; then
+    say "promtool is taken to be installed"
+    return 0
+  fi
+  say "unpacking promtool into .tools"
+  local folder
+  folder=$(mktemp -d)
+  (cd "$folder" && apt-get -qq download prometheus 2>/dev/null) ||
+    fail "apt-get update, please: it knows no package prometheus, of which promtool is a part"
+  mkdir -p .tools
+  dpkg -x "$folder"/prometheus_*.deb "$folder/all"
+  install -D "$folder/all/usr/bin/promtool" .tools/usr/bin/promtool
+  rm -r "$folder"
+}
+
 system
 rust
+if [[ $what == test ]]; then
+  promtool
+fi
 if [[ $what == test && -z ${DESKHAND_TEST_NODE:-} ]]; then
   node_packages
 fi

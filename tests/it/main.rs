@@ -19,4 +19,5 @@ mod mcp_http;
 mod program;
 mod pyref;
 mod recordings;
+mod serve;
 mod wire;

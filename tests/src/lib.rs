@@ -51,6 +51,17 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// Prometheus' own checker: the environment variable `DESKHAND_TEST_PROMTOOL`, else the one that
+/// `tests/setup.sh` keeps in `.tools`, else the machine's.
+pub fn promtool() -> PathBuf {
+    let kept = repository().join(".tools/usr/bin/promtool");
+    match std::env::var_os("DESKHAND_TEST_PROMTOOL") {
+        Some(path) => path.into(),
+        None if kept.is_file() => kept,
+        None => "promtool".into(),
+    }
+}
+
 /// The `deskhand` program of the build this test belongs to.
 ///
 /// # Panics
