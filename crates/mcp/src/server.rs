@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 /// A waiting call tells a client that asked for it that it is alive, this often.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -125,7 +127,11 @@ impl ServerHandler for Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.map_or(Value::Null, Value::Object);
         let caller = self.caller(&context)?;
-        let call = self.gateway.call(&caller, &request.name, arguments);
+        let span = tracing::info_span!("call", credential = caller.credential, trace_id = Empty);
+        if let Some(trace) = trace_id(&context) {
+            span.record("trace_id", trace);
+        }
+        let call = self.gateway.call(&caller, &request.name, arguments).instrument(span);
         let result = tokio::select! {
             biased;
             result = call => result,
@@ -140,6 +146,15 @@ impl ServerHandler for Handler {
             }
         }
     }
+}
+
+/// The trace that a call belongs to, from the `traceparent` of its request or of the message itself (W3C Trace
+/// Context §3.2.2.3).
+fn trace_id(context: &RequestContext<RoleServer>) -> Option<&str> {
+    let of_request = || context.extensions.get::<Parts>()?.headers.get("traceparent")?.to_str().ok();
+    let of_message = context.meta.get_traceparent();
+    let id = of_message.or_else(of_request)?.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 fn cancelled() -> CallOutcome {

@@ -129,4 +129,17 @@ fn a_traceparent_stands_in_the_log() {
         let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.find(|line| line["span"]["trace_id"] == trace && line["span"]["path"] == "/health")
     });
+
+    // A call's lines carry the trace that its message names.
+    let mut client = served.client();
+    client.initialize();
+    let meta = json!({"traceparent": format!("00-{}-b7ad6b7169203331-01", trace.replace('0', "1"))});
+    client.ask("tools/call", &json!({"name": "session_list", "arguments": {}, "_meta": meta}));
+    eventually("a call's line with the trace", PATIENCE, || {
+        let log = served.child.stderr();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| {
+            line["message"] == "tool called" && line["span"]["trace_id"] == trace.replace('0', "1")
+        })
+    });
 }
