@@ -146,15 +146,16 @@ async fn receive(stream: &mut TcpStream, deframer: &mut Deframer) -> Option<Rend
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::rendezvous::Rendezvous;
     use hbbs::ServerConfig;
+    use hbbs::relay::RelayConfig;
     use std::net::{Ipv4Addr, TcpListener};
 
-    fn start(folder: &std::path::Path) -> Rendezvous {
-        Rendezvous::start(ServerConfig {
+    fn start(folder: &std::path::Path) -> hbbs::Handle {
+        hbbs::Server::spawn(ServerConfig {
             listen: vec![Ipv4Addr::LOCALHOST.into()],
             port: 0,
             state_dir: Some(folder.to_owned()),
+            relay: Some(RelayConfig::default()),
             ..ServerConfig::default()
         })
         .unwrap()
@@ -164,9 +165,9 @@ mod tests {
     async fn a_server_and_its_relay_answer_to_their_key_alone() {
         let folder = tempfile::tempdir().unwrap();
         let running = start(folder.path());
-        let key = running.server.public_key().unwrap().to_string();
-        let hbbs = Server { host: "127.0.0.1", port: running.server.addresses().rendezvous[0].port() };
-        let hbbr = Server { host: "127.0.0.1", port: running.relay.tcp_addrs()[0].port() };
+        let key = running.public_key().unwrap().to_string();
+        let hbbs = Server { host: "127.0.0.1", port: running.addresses().rendezvous[0].port() };
+        let hbbr = Server { host: "127.0.0.1", port: running.relay().unwrap().tcp_addrs()[0].port() };
         rendezvous(hbbs, &key).await.unwrap();
         relay(hbbr, &key).await.unwrap();
         assert!(matches!(rendezvous(hbbs, "wrong").await, Err(ProbeError::WrongKey { .. })));

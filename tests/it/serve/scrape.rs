@@ -80,6 +80,7 @@ fn what_is_scraped_is_as_prometheus_wants_it_and_tells_what_happened() {
         "deskhand_build_info{version=",
         "deskhand_sessions{state=\"ready\"} 1\n",
         "deskhand_rendezvous_peers 0\n",
+        "deskhand_rendezvous_peers_online 0\n",
         "deskhand_relay_sessions 0\n",
         "deskhand_relay_rejected_total{reason=\"wrong_key\"} 0\n",
         "error_type=\"\",gen_ai_tool_name=\"click\",mcp_method_name=\"tools/call\"",

@@ -8,7 +8,6 @@ mod service;
 use crate::audit::KeptAudit;
 use crate::cli::ServeArgs;
 use crate::commands::gateway::{self, Parts};
-use crate::commands::rendezvous::Rendezvous;
 use crate::config::{Config, Loaded};
 use crate::daemon::{self, Daemon, DaemonFile, StateLock};
 use crate::logging::Log;
@@ -17,6 +16,8 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::middleware;
 use edge::Edge;
+use hbbs::relay::{Bandwidth, RelayConfig, RelayHandle};
+use hbbs::{Handle, Server, ServerConfig};
 use mcp::Gateway;
 use service::Supervisor;
 use std::io::Write as _;
@@ -65,7 +66,7 @@ struct Appliance {
     loaded: Loaded,
     gateway: Arc<Gateway>,
     metrics: Arc<Metrics>,
-    rendezvous: Option<Arc<Rendezvous>>,
+    rendezvous: Option<Arc<Handle>>,
     http: Listener,
     local: Listener,
     scraping: Option<Listener>,
@@ -175,14 +176,14 @@ impl Appliance {
             writeln!(out, "listening metrics url={}/metrics", scraping.url())?;
         }
         if let Some(rendezvous) = &self.rendezvous {
-            let addresses = rendezvous.server.addresses();
+            let addresses = rendezvous.addresses();
             for address in &addresses.rendezvous {
                 writeln!(out, "listening rendezvous url=rendezvous://{address}")?;
             }
-            for address in rendezvous.relay.tcp_addrs() {
+            for address in rendezvous.relay().map(RelayHandle::tcp_addrs).unwrap_or_default() {
                 writeln!(out, "listening relay url=relay://{address}")?;
             }
-            if let Some(key) = rendezvous.server.public_key() {
+            if let Some(key) = rendezvous.public_key() {
                 writeln!(out, "key {key}")?;
             }
         }
@@ -196,8 +197,8 @@ impl Appliance {
         let open: usize = states.values().sum::<usize>() - states.get("closed").copied().unwrap_or(0);
         let mut status = format!("{} · {open} sessions", self.http.url());
         if let Some(rendezvous) = &self.rendezvous {
-            let pairs = rendezvous.relay.pairs().len();
-            status.push_str(&format!(" · {} peers known · {pairs} relayed", rendezvous.server.host_count()));
+            let pairs = rendezvous.relay().map_or(0, |relay| relay.pairs().len());
+            status.push_str(&format!(" · {} peers known · {pairs} relayed", rendezvous.host_count()));
         }
         status
     }
@@ -266,7 +267,7 @@ fn serve_metrics(config: &Config, metrics: &Arc<Metrics>, bound: Bound) -> anyho
 }
 
 /// What `/ready` looks at.
-fn checks(store: &Store, rendezvous: Option<&Arc<Rendezvous>>) -> Checks {
+fn checks(store: &Store, rendezvous: Option<&Arc<Handle>>) -> Checks {
     let store = store.clone();
     let mut checks = Checks::default().with("database", move || {
         let store = store.clone();
@@ -283,8 +284,8 @@ fn checks(store: &Store, rendezvous: Option<&Arc<Rendezvous>>) -> Checks {
             true => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
             false => *address,
         };
-        let server = rendezvous.server.addresses().rendezvous.first().map(reachable);
-        let key = rendezvous.server.required_key().unwrap_or_default().to_owned();
+        let server = rendezvous.addresses().rendezvous.first().map(reachable);
+        let key = rendezvous.required_key().unwrap_or_default().to_owned();
         checks = checks.with("rendezvous", move || {
             let key = key.clone();
             async move {
@@ -298,34 +299,35 @@ fn checks(store: &Store, rendezvous: Option<&Arc<Rendezvous>>) -> Checks {
     checks
 }
 
-fn start_rendezvous(config: &Config, root: &Path) -> anyhow::Result<Option<Rendezvous>> {
+fn start_rendezvous(config: &Config, root: &Path) -> anyhow::Result<Option<Handle>> {
     let section = &config.rendezvous;
     if !section.enable {
         return Ok(None);
     }
     let state: PathBuf = root.join("rendezvous");
     make_private(&state).with_context(|| format!("state directory {}", state.display()))?;
-    let running = Rendezvous::start(hbbs::ServerConfig {
+    let running = Server::spawn(ServerConfig {
         listen: section.listen.clone(),
         port: section.port,
         key_file: section.key_file.clone(),
         state_dir: Some(state),
+        relay: Some(RelayConfig { bandwidth: Bandwidth::stock(), ..RelayConfig::default() }),
         relays: section.relays.clone(),
-        ..hbbs::ServerConfig::default()
+        ..ServerConfig::default()
     });
     running.context("rendezvous").map(Some)
 }
 
 /// How our own sessions find peers at the embedded server.
-fn embedded_server(rendezvous: &Rendezvous) -> Option<client::Server> {
-    let address = rendezvous.server.addresses().rendezvous.first()?;
+fn embedded_server(rendezvous: &Handle) -> Option<client::Server> {
+    let address = rendezvous.addresses().rendezvous.first()?;
     let ip = match address.ip().is_unspecified() {
         true => Ipv4Addr::LOCALHOST.into(),
         false => address.ip(),
     };
     Some(client::Server {
         address: SocketAddr::new(ip, address.port()).to_string(),
-        key: rendezvous.server.public_key().map(|key| key.to_string()).unwrap_or_default(),
+        key: rendezvous.public_key().map(|key| key.to_string()).unwrap_or_default(),
     })
 }
 

@@ -78,7 +78,8 @@ impl Findings<'_> {
             && !config.secrets.contains_key(&secret)
             && credentials().is_none()
         {
-            let what = format!("{secret:?} is not in [secrets], and there are no credentials of systemd here");
+            let what =
+                format!("{secret:?} is not in [secrets], and there are no credentials of systemd here");
             self.wrong(&["targets", name, "password"], what);
         }
     }

@@ -154,9 +154,13 @@ fn secrets_are_files_or_credentials_and_may_be_bound_to_targets() {
     let reference = SecretRef::File("/run/secrets/b".into());
     assert_eq!(named["bound"], NamedSecret { reference, targets: vec!["kiosk".into()] });
     let told = load(&file("[secrets.a]\nfile = \"x\"\ntarget = \"y\"\n")).unwrap_err();
-    assert!(told.contains("config.toml:3: secrets.a.target: there is no such key; did you mean targets?"), "{told}");
+    assert!(
+        told.contains("config.toml:3: secrets.a.target: there is no such key; did you mean targets?"),
+        "{told}"
+    );
     assert!(told.contains("secrets.a: targets is missing"), "{told}");
-    let told = load(&file("[targets.a]\naddress = \"10.0.0.1\"\npassword = \"secret://none\"\n")).unwrap_err();
+    let told =
+        load(&file("[targets.a]\naddress = \"10.0.0.1\"\npassword = \"secret://none\"\n")).unwrap_err();
     assert!(told.contains("\"none\" is not in [secrets]"), "{told}");
 }
 

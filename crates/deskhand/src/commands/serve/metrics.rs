@@ -1,9 +1,8 @@
 //! What the parts count, under the names that Prometheus sees.
 
-use crate::commands::rendezvous::Rendezvous;
 use crate::logging::Log;
 use hbbs::counters::Counts;
-use hbbs::relay::{Refusal, RelayHandle};
+use hbbs::{Handle, relay};
 use mcp::{CallObserver, Called, Gateway};
 use policy::Class;
 use std::sync::Arc;
@@ -12,12 +11,7 @@ use telemetry::Metrics;
 use telemetry::metrics::{Family, Kind, Operation};
 
 /// Has every part's numbers read at each scrape.
-pub(super) fn read(
-    metrics: &Metrics,
-    gateway: &Arc<Gateway>,
-    rendezvous: Option<&Arc<Rendezvous>>,
-    log: &Log,
-) {
+pub(super) fn read(metrics: &Metrics, gateway: &Arc<Gateway>, rendezvous: Option<&Arc<Handle>>, log: &Log) {
     let tallies = Arc::clone(log.control().tallies());
     metrics.read(move || {
         let lines = Family::new(Kind::Counter, "log_lines_total", "Log lines that ask for attention.");
@@ -34,12 +28,13 @@ pub(super) fn read(
         let rendezvous = Arc::downgrade(rendezvous);
         metrics.read(move || {
             let Some(rendezvous) = rendezvous.upgrade() else { return Vec::new() };
-            let mut families = server(&rendezvous.server.counts());
-            let peers = "Hosts that ever registered.";
-            families.push(gauge("rendezvous_peers", peers, rendezvous.server.host_count()));
+            let figures = rendezvous.figures();
+            let mut families = server(&figures.rendezvous);
+            families.push(gauge("rendezvous_peers", "Hosts that ever registered.", figures.hosts));
+            families.push(gauge("rendezvous_peers_online", "Of these, online.", figures.hosts_online));
             let open = "Connections to the rendezvous server.";
-            families.push(gauge("rendezvous_connections", open, rendezvous.server.open_connections()));
-            families.extend(relay(&rendezvous.relay));
+            families.push(gauge("rendezvous_connections", open, figures.connections_open));
+            families.extend(figures.relay.as_ref().map(relay).unwrap_or_default());
             families
         });
     }
@@ -144,33 +139,24 @@ fn server(counts: &Counts) -> Vec<Family> {
     ]
 }
 
-fn relay(relay: &RelayHandle) -> Vec<Family> {
-    let counters = relay.counters();
-    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+fn relay(figures: &relay::Figures) -> Vec<Family> {
     let counter = |name, help| Family::new(Kind::Counter, name, help);
     let single = |name, help, value| Family::single(Kind::Counter, name, help, value);
-    let (opened, closed) = (get(&counters.pairs_opened), get(&counters.pairs_closed));
-    let mut rejected =
-        counter("relay_rejected_total", "Connections that became no half of a pair, by reason.");
-    for why in Refusal::ALL {
-        rejected = rejected.with("reason", why.kind(), counters.refused(why));
-    }
+    let rejected = counter("relay_rejected_total", "Connections that became no half of a pair, by reason.");
+    let reasons = figures.refused.iter();
     vec![
-        Family::single(Kind::Gauge, "relay_sessions", "Pairs at work.", opened.saturating_sub(closed)),
-        gauge("relay_waiting", "Connections that wait for their partner.", relay.waiting()),
-        single("relay_connections_total", "Connections accepted.", get(&counters.accepted)),
-        single("relay_parked_total", "Connections that had to wait for a partner.", get(&counters.parked)),
-        single("relay_sessions_opened_total", "Pairs made.", opened),
-        single("relay_sessions_idle_total", "Pairs closed for their silence.", get(&counters.pairs_idle)),
+        gauge("relay_sessions", "Pairs at work.", figures.pairs_open),
+        gauge("relay_waiting", "Connections that wait for their partner.", figures.waiting),
+        single("relay_connections_total", "Connections accepted.", figures.accepted),
+        single("relay_parked_total", "Connections that had to wait for a partner.", figures.parked),
+        single("relay_sessions_opened_total", "Pairs made.", figures.pairs_opened),
+        single("relay_sessions_closed_total", "Pairs that ended.", figures.pairs_closed),
+        single("relay_sessions_idle_total", "Of these, for their silence.", figures.pairs_idle),
         counter("relay_bytes_total", "Payload passed on; forward is from the side that asked first.")
-            .with("direction", "forward", get(&counters.bytes_forward))
-            .with("direction", "backward", get(&counters.bytes_backward)),
-        single(
-            "relay_accept_backoffs_total",
-            "Rests for want of descriptors.",
-            get(&counters.accept_backoffs),
-        ),
-        rejected,
+            .with("direction", "forward", figures.bytes_forward)
+            .with("direction", "backward", figures.bytes_backward),
+        single("relay_accept_backoffs_total", "Rests for want of descriptors.", figures.accept_backoffs),
+        reasons.fold(rejected, |family, (why, count)| family.with("reason", why, *count)),
     ]
 }
 
