@@ -21,6 +21,8 @@ const MOST_LEASES: usize = 256;
 /// Somebody's control of a desktop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
+    /// Names the person's credential.
+    pub holder: String,
     /// Whom the person's credential was given to.
     pub who: String,
     /// How long they have had it.
@@ -79,6 +81,7 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn control(&self, now: Instant) -> Control {
         Control {
+            holder: self.holder.clone(),
             who: self.name.clone(),
             held: now.saturating_duration_since(self.since),
             left: self.until.saturating_duration_since(now),

@@ -38,7 +38,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use access::Access;
+pub use access::{Access, WatchedPicture, Watching};
 pub use action::{Act, Acted, Action};
 pub use approvals::{Answer, Approval, ApprovalTimes};
 pub use audit::{

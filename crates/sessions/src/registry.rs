@@ -149,6 +149,12 @@ impl Sessions {
         self.journal.failure()
     }
 
+    pub(crate) fn status_of(&self, live: &Live) -> SessionStatus {
+        let now = tokio::time::Instant::now();
+        let control = self.leases.on(live, now).map(|lease| lease.control(now));
+        SessionStatus { control, ..SessionStatus::of(live) }
+    }
+
     pub(crate) fn leases(&self) -> &Arc<Leases> {
         &self.leases
     }
@@ -261,7 +267,7 @@ impl SessionSummary {
 }
 
 impl SessionStatus {
-    pub(crate) fn of(live: &Live) -> Self {
+    fn of(live: &Live) -> Self {
         let desktop = live.session.desktop();
         Self {
             summary: SessionSummary::of(live),

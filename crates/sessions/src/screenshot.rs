@@ -159,7 +159,7 @@ pub(crate) async fn take(
     })
 }
 
-fn drawn_cursor(
+pub(crate) fn drawn_cursor(
     desktop: &dyn Desktop,
     display: DisplayId,
 ) -> Option<(Point, std::sync::Arc<remote::CursorShape>)> {

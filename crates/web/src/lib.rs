@@ -1,6 +1,7 @@
 //! HTTP.
 //!
-//! Who may call ([`auth`], [`oauth`], [`oidc`]) and from where ([`guard`]); sockets ([`listener`]), health and
+//! Who may call ([`auth`], [`oauth`], [`oidc`]) and from where ([`guard`]); what a person sees and does in a
+//! browser ([`viewer`]); sockets ([`listener`]), health and
 //! metrics ([`health`], [`scrape`]), and the trace that a request belongs to ([`trace`]).
 
 pub mod auth;
@@ -16,6 +17,7 @@ pub mod oidc;
 mod pages;
 pub mod scrape;
 pub mod trace;
+pub mod viewer;
 
 pub use clock::Clock;
 pub use reqwest::Url;

@@ -3,8 +3,10 @@
 mod persons;
 mod steps;
 mod using;
+mod watching;
 
 pub use persons::MOST_INPUTS;
+pub use watching::{WatchedPicture, Watching};
 
 use crate::events::{Concerned, Events};
 use crate::lease::Fence;

@@ -39,6 +39,13 @@ impl Access {
         taken.map(|(lease, _)| lease.control(Instant::now()))
     }
 
+    /// Whoever has the session's desktop now.
+    pub fn control(&self, session: &SessionId) -> Option<Control> {
+        let now = Instant::now();
+        let live = self.meant(Some(session)).ok()?;
+        self.sessions.leases().on(&live, now).map(|lease| lease.control(now))
+    }
+
     /// Says that the person in control is still there.
     pub fn renew(&self, session: Option<&SessionId>) -> Result<Control, SessionsError> {
         let live = self.meant_open(session)?;

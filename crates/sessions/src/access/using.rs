@@ -19,9 +19,7 @@ impl Access {
     pub async fn status(&self, session: Option<&SessionId>) -> Result<SessionStatus, SessionsError> {
         let live = self.meant(session)?;
         let step = self.begin(Place::Session(&live), Doing::looks("session_status")).await?;
-        let mut status = SessionStatus::of(&live);
-        let now = Instant::now();
-        status.control = self.sessions.leases().on(&live, now).map(|lease| lease.control(now));
+        let status = self.sessions.status_of(&live);
         step.end(&Ok(()), None);
         Ok(status)
     }

@@ -16,6 +16,7 @@ use telemetry::Metrics;
 use telemetry::metrics::{Family, Kind};
 use tokio_util::sync::CancellationToken;
 use web::auth::{self, AuthState};
+use web::viewer;
 
 /// The gateway behind its two doors.
 pub(super) struct Edge {
@@ -43,7 +44,8 @@ impl Edge {
     /// For clients anywhere, which show a credential.
     pub(super) fn public(&self, state: &AuthState) -> Router {
         let mcp = mcp::http::router(Arc::clone(&self.gateway), self.http.clone());
-        auth::protect(mcp, state).merge(auth::router(state))
+        let viewer = viewer::router(state, Arc::clone(self.gateway.sessions()));
+        auth::protect(mcp, state).merge(auth::router(state)).merge(viewer)
     }
 
     /// For programs of this user, which read the token from the daemon's file: MCP, and `/local` to see that
