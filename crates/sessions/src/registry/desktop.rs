@@ -58,7 +58,11 @@ impl Sessions {
         let has_picture = match act.settle {
             Some(settle) => {
                 let first = tokio::time::timeout(settle.patience, live.first_picture(desktop, display));
-                first.await.is_ok_and(|first| first.is_ok())
+                tokio::select! {
+                    biased;
+                    error = fence.shut() => return Err(error),
+                    first = first => first.is_ok_and(|first| first.is_ok()),
+                }
             }
             None => false,
         };
