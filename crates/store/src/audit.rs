@@ -3,9 +3,11 @@
 //! The database itself refuses to change or remove an entry, whichever program asks.
 
 use crate::{Store, StoreError};
+use remote::BoxFuture;
 use rusqlite::{Row, params};
+use sessions::audit::{AuditEntry, AuditError, AuditLog};
 
-/// One entry. What it says beyond these columns is in `entry`, whose shape is its writer's.
+/// One entry, as it is kept. All that it says is in `entry`; the columns are for finding it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
     /// Milliseconds since 1970-01-01 UTC.
@@ -15,7 +17,7 @@ pub struct AuditRow {
     pub credential: String,
     pub operation: String,
     pub machine: Option<String>,
-    /// JSON.
+    /// An [`AuditEntry`] in JSON; of a newer program, perhaps with more in it.
     pub entry: String,
 }
 
@@ -61,6 +63,35 @@ impl Store {
             database.prepare_cached(sql)?.query_map(values, read)?.collect()
         })
         .await
+    }
+}
+
+impl From<&AuditEntry> for AuditRow {
+    fn from(entry: &AuditEntry) -> Self {
+        Self {
+            time_ms: i64::try_from(entry.time_ms).unwrap_or(i64::MAX),
+            step: entry.step.clone(),
+            credential: entry.credential.clone(),
+            operation: entry.operation.clone(),
+            machine: entry.machine.clone(),
+            // An entry has texts and numbers alone, all of which JSON can tell.
+            entry: serde_json::to_string(entry).unwrap_or_default(),
+        }
+    }
+}
+
+impl AuditLog for Store {
+    fn append(&self, entries: Vec<AuditEntry>) -> BoxFuture<'_, Result<(), AuditError>> {
+        let rows = entries.iter().map(AuditRow::from).collect();
+        Box::pin(async move {
+            self.append_audit(rows).await.map_err(|error| match error {
+                StoreError::Full { path } => AuditError::NoSpace { place: path.display().to_string() },
+                other => AuditError::Failed {
+                    place: self.path().display().to_string(),
+                    reason: other.kind().to_owned(),
+                },
+            })
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! The record.
 
 use super::*;
+use policy::Class;
 use rusqlite::Connection;
+use sessions::audit::{AuditDecision, AuditEntry, AuditLog, AuditPhase};
 
 fn entry(n: i64) -> AuditRow {
     AuditRow {
@@ -58,4 +60,39 @@ async fn entries_are_appended_all_or_none() {
     other.execute_batch(poison).unwrap();
     assert_eq!(store.append_audit(vec![entry(1), entry(2)]).await.unwrap_err().kind(), "database");
     assert_eq!(store.audit(AuditQuery { limit: 9, ..AuditQuery::default() }).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn it_is_the_audit_log_of_sessions() {
+    let (_directory, store) = open();
+    let step = AuditEntry {
+        time_ms: 1_800_000_000_123,
+        step: "s1".into(),
+        phase: AuditPhase::Begun,
+        credential: "token:a".into(),
+        name: "ci".into(),
+        kind: CallerKind::Script,
+        operation: "type_text".into(),
+        class: Some(Class::Interact),
+        machine: Some("office".into()),
+        session: None,
+        decision: AuditDecision::Allowed,
+        reason: None,
+        detail: Some("7 characters".into()),
+        frame: Some(5),
+        outcome: None,
+    };
+    let ended = AuditEntry { phase: AuditPhase::Ended, outcome: Some("ok".into()), ..step.clone() };
+    store.append(vec![step.clone(), ended.clone()]).await.unwrap();
+    let office = AuditQuery { machine: Some("office".into()), limit: 9, ..AuditQuery::default() };
+    let rows = store.audit(office).await.unwrap();
+    let read: Vec<AuditEntry> =
+        rows.iter().map(|(_, row)| serde_json::from_str(&row.entry).unwrap()).collect();
+    assert_eq!(read, [ended, step.clone()]);
+    assert_eq!(rows[0].1.time_ms, 1_800_000_000_123);
+    let limit = |pages: &'static str| store.write(move |db| db.execute_batch(pages));
+    limit("PRAGMA max_page_count = 1").await.unwrap();
+    let long = AuditEntry { detail: Some("x".repeat(1 << 20)), ..step };
+    assert_eq!(store.append(vec![long]).await.unwrap_err().kind(), "no_space");
+    assert_eq!(store.audit(AuditQuery { limit: 9, ..AuditQuery::default() }).await.unwrap().len(), 2);
 }
