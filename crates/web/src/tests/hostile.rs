@@ -314,6 +314,24 @@ async fn what_is_said_twice_or_is_no_text_is_refused() {
     assert_eq!(reply.error(), "invalid_request", "a code in the address");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let world = World::new().await;
+    for (path, kind) in [
+        ("/token", "application/x-www-form-urlencoded"),
+        ("/revoke", "application/x-www-form-urlencoded"),
+        ("/register", "application/json"),
+        ("/sign-in", "application/x-www-form-urlencoded"),
+    ] {
+        let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+        let headers = [("content-type", kind), ("origin", ORIGIN)];
+        let began = tokio::time::Instant::now();
+        let reply = world.send(request("POST", path, &headers, Body::from_stream(never))).await;
+        assert_eq!(reply.status, StatusCode::REQUEST_TIMEOUT, "{path}");
+        assert_eq!(began.elapsed().as_secs(), 10, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn registrations_are_checked_and_bounded() {
     let world = World::with(|_, oauth| oauth.most_clients = 3).await;
