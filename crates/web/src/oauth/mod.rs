@@ -1,9 +1,9 @@
 //! Our own OAuth 2.1 authorisation server, for MCP clients.
 //!
-//! A client finds the metadata ([`metadata`]), makes itself known (registers, names itself by a URL, or is
-//! built in: [`client`]), and sends its person here ([`authorize`]). The person signs in and *always* sees who
+//! A client finds the metadata (`metadata`), makes itself known (registers, names itself by a URL, or is
+//! built in: `client`), and sends its person here (`authorize`). The person signs in and *always* sees who
 //! asks for what, and chooses: scopes, machines, mode, time. Nothing approves itself. The client exchanges the
-//! code ([`token`]) for a short access token and a refresh token that changes with every use.
+//! code (`token`) for a short access token and a refresh token that changes with every use.
 
 mod account;
 mod authorize;
