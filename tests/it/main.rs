@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, also in the functions beside it, a panic is the report")]
 
+mod access;
+mod authorization;
 mod client_hostile;
 mod client_paths;
 mod client_pyref;

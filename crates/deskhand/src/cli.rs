@@ -43,6 +43,12 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Say what is wrong on this machine; exit status 1 if something is.
     Doctor(DoctorArgs),
+    /// Make, list and revoke bearer tokens.
+    #[command(subcommand)]
+    Token(crate::commands::token::TokenCommand),
+    /// Add, list and remove people who sign in with a browser.
+    #[command(subcommand)]
+    User(crate::commands::user::UserCommand),
     /// Measure, as JSON lines.
     Bench(crate::bench::BenchArgs),
 }

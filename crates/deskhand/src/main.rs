@@ -82,6 +82,8 @@ fn run(command: Command, loaded: Loaded, log: logging::Log) -> anyhow::Result<bo
             Command::Host(args) => commands::host::run(args).await.map(|()| true),
             Command::Rendezvous(args) => commands::rendezvous::run(args).await.map(|()| true),
             Command::Doctor(args) => commands::doctor::run(args).await,
+            Command::Token(command) => commands::token::run(command).await,
+            Command::User(command) => commands::user::run(command).await,
             Command::Bench(_) | Command::Config(_) => Ok(true),
         }
     });
