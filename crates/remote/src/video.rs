@@ -16,7 +16,7 @@ pub struct VideoPacket {
 
 /// Reads a display's video from a keyframe on. A reader that is too slow for the peer misses packets and goes
 /// on with a keyframe; nobody waits for it.
-pub trait VideoFeed: Send {
+pub trait VideoFeed: Send + Sync {
     /// The next packet; [`RemoteError::SessionClosed`] when none can come any more. Cancel safe.
     fn next(&mut self) -> BoxFuture<'_, Result<VideoPacket, RemoteError>>;
 }

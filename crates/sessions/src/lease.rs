@@ -88,6 +88,11 @@ impl Lease {
         }
     }
 
+    /// A model that shares a person's credential does not share the person's hand.
+    pub(crate) fn is_held_by(&self, caller: &Caller) -> bool {
+        caller.kind == CallerKind::Person && caller.credential == self.holder
+    }
+
     fn error(&self, now: Instant) -> SessionsError {
         let Control { who, held, .. } = self.control(now);
         SessionsError::HumanInControl { who, since: held }
@@ -131,7 +136,7 @@ impl Leases {
         let desktop = Desktop::of(live);
         let mut held = lock(&self.held);
         if let Some(lease) = held.on(&desktop, now) {
-            if lease.holder != caller.credential {
+            if !lease.is_held_by(caller) {
                 return Err(lease.error(now));
             }
             lease.until = now + length;
@@ -170,7 +175,7 @@ impl Leases {
         let now = Instant::now();
         let mut held = lock(&self.held);
         let lease = held.on(&Desktop::of(live), now).ok_or(SessionsError::NotInControl)?;
-        if lease.holder != caller.credential {
+        if !lease.is_held_by(caller) {
             return Err(lease.error(now));
         }
         lease.until = now + length;
@@ -248,7 +253,7 @@ impl Fence {
         }
         let now = Instant::now();
         match self.leases.on(&self.live, now) {
-            Some(lease) if lease.holder == self.caller.credential => Ok(()),
+            Some(lease) if lease.is_held_by(&self.caller) => Ok(()),
             Some(lease) => Err(lease.error(now)),
             None if *self.live.epoch.borrow() != self.asked => Err(SessionsError::ControlChanged),
             None => Ok(()),

@@ -3,6 +3,7 @@
 mod acting;
 mod client;
 mod http;
+mod policy;
 mod protocol;
 mod seeing;
 mod sessions_tools;

@@ -73,7 +73,7 @@ impl Access {
     /// Lets others act again.
     pub fn give_back(&self, session: Option<&SessionId>) -> Result<(), SessionsError> {
         let live = self.meant(session)?;
-        let own = |lease: &Lease| lease.holder == self.caller.credential;
+        let own = |lease: &Lease| lease.is_held_by(&self.caller);
         let lease = self.sessions.leases().end(&live, own).ok_or(SessionsError::NotInControl)?;
         self.sessions.lease_ended(&live, &self.caller, &lease, LeaseEnd::GivenBack);
         Ok(())

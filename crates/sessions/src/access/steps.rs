@@ -91,6 +91,13 @@ impl<'a> Place<'a> {
 impl Access {
     /// Decides and records; what is done goes on with the step that this gives.
     pub(super) async fn begin(&self, place: Place<'_>, doing: Doing) -> Result<Step, SessionsError> {
+        let mut step = self.prepare(place, doing)?;
+        step.record().await?;
+        Ok(step)
+    }
+
+    /// Decides; the step has to be recorded before anything is changed.
+    pub(super) fn prepare(&self, place: Place<'_>, doing: Doing) -> Result<Step, SessionsError> {
         let concerned = place.concerned();
         let mut entry = self.entry(&doing, Some(&concerned), place.session());
         let decided = self.settle(place, &doing, &concerned);
@@ -106,14 +113,8 @@ impl Access {
                 return Err(error);
             }
         }
-        if doing.changes || !self.config().look_without_audit {
-            entry.phase = AuditPhase::Begun;
-            self.sessions.journal().write(entry.clone()).await.map_err(SessionsError::NotAudited)?;
-            step.recorded = true;
-        }
-        if doing.changes {
-            step.tell(&entry);
-        }
+        step.changes = doing.changes;
+        step.strict = doing.changes || !self.config().look_without_audit;
         step.entry = Some(entry);
         Ok(step)
     }
@@ -138,6 +139,8 @@ impl Access {
             concerned,
             begun: Instant::now(),
             entry: None,
+            changes: false,
+            strict: false,
             recorded: false,
         }
     }
@@ -228,11 +231,32 @@ pub(crate) struct Step {
     begun: Instant,
     /// `None` once it is over.
     entry: Option<AuditEntry>,
+    changes: bool,
+    /// Its beginning has to be on record.
+    strict: bool,
     /// Its beginning is on record.
     recorded: bool,
 }
 
 impl Step {
+    /// Puts its beginning on record, where that has to be; what can not be recorded is not to be done.
+    pub(super) async fn record(&mut self) -> Result<(), SessionsError> {
+        let Some(mut entry) = self.entry.clone() else { return Ok(()) };
+        if self.strict {
+            entry.phase = AuditPhase::Begun;
+            entry.time_ms = now_ms();
+            if let Err(error) = self.journal.write(entry.clone()).await {
+                self.entry = None;
+                return Err(SessionsError::NotAudited(error));
+            }
+            self.recorded = true;
+        }
+        if self.changes {
+            self.tell(&entry);
+        }
+        Ok(())
+    }
+
     /// What it is done to, where that was not known when it began.
     pub(super) fn concerns(&mut self, live: &Arc<Live>) {
         if let Some(entry) = &mut self.entry {
@@ -256,6 +280,9 @@ impl Step {
             entry.phase = AuditPhase::Ended;
         }
         entry.time_ms = now_ms();
+        if matches!(outcome, "human_in_control") && !self.recorded && self.changes {
+            entry.decision = AuditDecision::HumanInControl;
+        }
         entry.outcome = Some(outcome.to_owned());
         entry.reason = reason.as_deref().map(short).or(entry.reason);
         entry.frame = frame;

@@ -3,6 +3,7 @@
 use super::Access;
 use super::steps::{Doing, Place};
 use crate::action::Action;
+use crate::gate::Pass;
 use crate::lease::Fence;
 use crate::live::Live;
 use crate::{
@@ -126,6 +127,7 @@ impl Access {
         session: Option<&SessionId>,
         act: Act,
     ) -> Result<(SessionId, Acted), SessionsError> {
+        let start = Instant::now();
         let live = self.meant_open(session)?;
         // From now on: a lease that begins while this waits for its record, or for its turn, shuts it out.
         let fence = self.fence(&live);
@@ -140,8 +142,13 @@ impl Access {
             frame: live.newest(act.display, who),
             ..Doing::changes("act", Class::Interact)
         };
-        let step = self.begin(Place::Session(&live), doing).await?;
-        let result = self.sessions.act(&live, who, act, &fence).await;
+        let mut step = self.prepare(Place::Session(&live), doing)?;
+        let result = async {
+            let pass = enter(&live, &fence).await?;
+            step.record().await?;
+            self.sessions.act(&live, who, act, &fence, pass).await
+        };
+        let result = result.await.map(|acted| Acted { took: start.elapsed(), ..acted });
         let display = result.as_ref().ok().map(|acted| acted.display);
         step.end(&result, live.newest(display, who));
         Ok((live.id.clone(), result?))
@@ -203,6 +210,16 @@ impl Access {
             }
             result = doing => result,
         }
+    }
+}
+
+/// Takes one's turn at the desktop; who can not act any more does not wait for it.
+async fn enter<'a>(live: &'a Live, fence: &Fence) -> Result<Pass<'a>, SessionsError> {
+    live.desktop()?;
+    tokio::select! {
+        biased;
+        error = fence.shut() => Err(error),
+        pass = live.gate.enter() => Ok(pass?),
     }
 }
 

@@ -18,7 +18,6 @@ const PICTURE_BYTES: usize = 4 << 20;
 
 /// Somebody who watches a session, on record once. What he sees changes nothing for the tools: pictures come
 /// from a framebuffer of its own, and the space of positions stays. A watched session can still become idle.
-#[derive(Debug)]
 pub struct Watching {
     access: Access,
     live: Arc<Live>,
@@ -46,6 +45,12 @@ impl Access {
     }
 }
 
+impl std::fmt::Debug for Watching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watching").field("session", &self.live.id).finish_non_exhaustive()
+    }
+}
+
 impl Watching {
     pub fn access(&self) -> &Access {
         &self.access
@@ -69,7 +74,7 @@ impl Watching {
     ) -> Result<(DisplayId, Box<dyn VideoFeed>), SessionsError> {
         self.still_may()?;
         let desktop = self.live.desktop()?;
-        let display = self.live.display(desktop, display)?;
+        let display = self.live.display(desktop, display, &self.access.caller.credential)?;
         Ok((display, desktop.video(display).await?))
     }
 
@@ -93,7 +98,7 @@ impl Watching {
     ) -> Result<WatchedPicture, SessionsError> {
         self.still_may()?;
         let desktop = self.live.desktop()?;
-        let display = self.live.display(desktop, display)?;
+        let display = self.live.display(desktop, display, &self.access.caller.credential)?;
         desktop.newer_than(display, frame).await?;
         let view = Arc::clone(self.views.lock().await.entry(display).or_default());
         let mut view = view.lock_owned().await;

@@ -11,6 +11,7 @@ use crate::{
     WaitRequest, screenshot,
 };
 use remote::{Desktop, DisplayId};
+use std::time::Duration;
 use tokio::time::Instant;
 
 impl Sessions {
@@ -34,15 +35,8 @@ impl Sessions {
         who: &str,
         act: Act,
         fence: &Fence,
+        pass: Pass<'_>,
     ) -> Result<Acted, SessionsError> {
-        let start = Instant::now();
-        live.desktop()?;
-        // Who can not act any more does not wait for his turn.
-        let pass = tokio::select! {
-            biased;
-            error = fence.shut() => return Err(error),
-            pass = live.gate.enter() => pass?,
-        };
         // Only now: it may have changed while others had their turn.
         let desktop = live.desktop()?;
         let display = live.display(desktop, act.display, who)?;
@@ -92,7 +86,7 @@ impl Sessions {
             Err(error) if act.picture.is_some() && !self.config.look_while_taken => (None, Some(error)),
             _ => self.picture_after(live, display, who, act.picture.as_ref()).await,
         };
-        let took = start.elapsed();
+        let took = Duration::ZERO;
         Ok(Acted { display, inputs, typed, at_risk, effect, picture, picture_error, took })
     }
 
