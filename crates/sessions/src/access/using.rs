@@ -146,9 +146,9 @@ impl Access {
         let result = async {
             let pass = enter(&live, &fence).await?;
             step.record().await?;
-            self.sessions.act(&live, who, act, &fence, pass).await
+            self.sessions.act(&live, who, act, &fence, pass, start).await
         };
-        let result = result.await.map(|acted| Acted { took: start.elapsed(), ..acted });
+        let result = result.await;
         let display = result.as_ref().ok().map(|acted| acted.display);
         step.end(&result, live.newest(display, who));
         Ok((live.id.clone(), result?))

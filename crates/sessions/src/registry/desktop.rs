@@ -11,7 +11,6 @@ use crate::{
     WaitRequest, screenshot,
 };
 use remote::{Desktop, DisplayId};
-use std::time::Duration;
 use tokio::time::Instant;
 
 impl Sessions {
@@ -26,7 +25,7 @@ impl Sessions {
         self.picture(live, display, who, request).await
     }
 
-    /// Does one thing and looks what came of it. An error says that nothing was sent, or how much;
+    /// Does one thing, asked for at `start`, and looks what came of it. An error says that nothing was sent, or how much;
     /// inputs of unknown outcome are not sent again. Dropping the future stops before the next batch, and so
     /// does the fence when it is shut.
     pub(crate) async fn act(
@@ -36,6 +35,7 @@ impl Sessions {
         act: Act,
         fence: &Fence,
         pass: Pass<'_>,
+        start: Instant,
     ) -> Result<Acted, SessionsError> {
         // Only now: it may have changed while others had their turn.
         let desktop = live.desktop()?;
@@ -86,7 +86,7 @@ impl Sessions {
             Err(error) if act.picture.is_some() && !self.config.look_while_taken => (None, Some(error)),
             _ => self.picture_after(live, display, who, act.picture.as_ref()).await,
         };
-        let took = Duration::ZERO;
+        let took = start.elapsed();
         Ok(Acted { display, inputs, typed, at_risk, effect, picture, picture_error, took })
     }
 
