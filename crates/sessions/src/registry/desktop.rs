@@ -25,9 +25,9 @@ impl Sessions {
         self.picture(live, display, who, request).await
     }
 
-    /// Does one thing, asked for at `start`, and looks what came of it. An error says that nothing was sent, or how much;
-    /// inputs of unknown outcome are not sent again. Dropping the future stops before the next batch, and so
-    /// does the fence when it is shut.
+    /// Does one thing, asked for at `start`, and looks what came of it. An error says that nothing was sent,
+    /// or how much; inputs of unknown outcome are not sent again. Dropping the future stops before the next
+    /// batch, and so does the fence when it is shut.
     pub(crate) async fn act(
         &self,
         live: &Live,
