@@ -304,6 +304,12 @@ impl Live {
     }
 }
 
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("id", &self.id).field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
 /// The selector's word for a system, from the words of a peer.
 pub(crate) fn system(platform: &str) -> Option<String> {
     let word = platform.to_lowercase().replace(' ', "");

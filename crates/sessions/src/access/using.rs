@@ -183,7 +183,7 @@ impl Access {
         Ok((live.id.clone(), result?))
     }
 
-    fn is_blind_while_taken(&self) -> bool {
+    pub(super) fn is_blind_while_taken(&self) -> bool {
         !self.is_person() && !self.config().look_while_taken
     }
 

@@ -123,10 +123,12 @@ impl Watching {
 
     /// The right to watch is held against the rules again and again: they may change meanwhile.
     fn still_may(&self) -> Result<(), SessionsError> {
-        if self.access.may_see(&self.live) {
-            Ok(())
-        } else {
-            Err(SessionsError::UnknownSession(self.live.id.clone()))
+        if !self.access.may_see(&self.live) {
+            return Err(SessionsError::UnknownSession(self.live.id.clone()));
         }
+        if self.access.is_blind_while_taken() {
+            self.access.fence(&self.live).check()?;
+        }
+        Ok(())
     }
 }
