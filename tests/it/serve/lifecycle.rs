@@ -14,7 +14,7 @@ fn it_says_where_it_listens_serves_and_leaves_nothing_behind() {
     assert_eq!((status, body.as_str()), (200, r#"{"status":"ok"}"#));
     let (status, body) = get(&format!("{}/ready", served.url("http")), &[]);
     let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status, &body["status"], &body["checks"]["state"]), (200, &json!("ready"), &json!("ok")));
+    assert_eq!((status, &body["status"], &body["checks"]["database"]), (200, &json!("ready"), &json!("ok")));
     let state = served.state();
     assert_eq!(std::fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
     assert_eq!(std::fs::metadata(state.join("daemon.json")).unwrap().mode() & 0o777, 0o600);

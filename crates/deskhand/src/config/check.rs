@@ -86,7 +86,9 @@ impl Walk<'_> {
                     );
                     return false;
                 }
-                return true;
+                let Some(advice) = place.misformed(text) else { return true };
+                self.problem(format!("{text:?} is no address; {advice}"));
+                return false;
             }
             (Shape::Bool, Value::Bool(_)) => return true,
             (Shape::Whole { least, most }, Value::Number(number)) => {

@@ -3,6 +3,7 @@
 use super::sections::Config;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 /// JSON Schema of the whole file, without references.
@@ -116,6 +117,17 @@ impl<'a> Place<'a> {
         self.0["x-secret"] == Value::Bool(true)
     }
 
+    /// What is wrong with a text that is meant to have a form, if it is meant to and does not.
+    pub(crate) fn misformed(self, text: &str) -> Option<&'static str> {
+        match self.0["x-form"].as_str() {
+            Some("address") if text.parse::<SocketAddr>().is_err() => {
+                Some("write ADDRESS:PORT, like 127.0.0.1:8642 or [::1]:8642")
+            }
+            Some("ip") if text.parse::<IpAddr>().is_err() => Some("write an IP address"),
+            _ => None,
+        }
+    }
+
     pub(crate) fn description(self) -> &'a str {
         self.0["description"].as_str().unwrap_or_default()
     }
@@ -152,6 +164,10 @@ mod tests {
         assert_eq!(at("metrics.enable").shape(), Shape::Bool);
         assert_eq!(at("http.listen").shape(), Shape::Text);
         assert_eq!(at("http.listen").default().unwrap(), "127.0.0.1:8642");
+        assert!(
+            at("http.listen").misformed("9464").is_some() && at("http.listen").misformed("[::]:1").is_none()
+        );
+        assert!(at("rendezvous.listen.0").misformed("here").is_some());
         assert!(matches!(at("policy.rules.0.verdict").shape(), Shape::Words(_)));
         assert_eq!(at("secrets.pin").shape(), Shape::Text);
         assert!(matches!(at("secrets.pin.targets").shape(), Shape::List(_)));

@@ -174,7 +174,7 @@ pub(crate) struct RuleSection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpSection {
     /// Where to listen; port 0 takes a free one.
-    #[schemars(with = "String", extend("x-example" = "0.0.0.0:8642"))]
+    #[schemars(with = "AddressText", extend("x-example" = "0.0.0.0:8642"))]
     pub(crate) listen: SocketAddr,
     /// Where clients reach it from outside, if that is another address: a reverse proxy's, for example.
     #[schemars(extend("x-example" = "https://deskhand.example.com"))]
@@ -190,7 +190,7 @@ pub(crate) struct HttpSection {
     /// Further origins whose pages may call it from a browser.
     pub(crate) allowed_origins: Vec<String>,
     /// Addresses of reverse proxies whose `X-Forwarded-For` is believed.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<IpText>")]
     pub(crate) trusted_proxies: Vec<IpAddr>,
     /// Connections at a time.
     #[schemars(range(min = 1, max = 100_000))]
@@ -296,7 +296,7 @@ pub(crate) struct MetricsSection {
     /// Whether there is a listener for them at all.
     pub(crate) enable: bool,
     /// Where to listen; port 0 takes a free one.
-    #[schemars(with = "String", extend("x-example" = "127.0.0.1:9464"))]
+    #[schemars(with = "AddressText", extend("x-example" = "127.0.0.1:9464"))]
     pub(crate) listen: SocketAddr,
     /// File whose first line is the bearer token that Prometheus has to show.
     #[schemars(extend("x-example" = "/etc/deskhand/metrics.token"))]
@@ -316,7 +316,7 @@ pub(crate) struct RendezvousSection {
     /// Whether it runs.
     pub(crate) enable: bool,
     /// Addresses to listen on; every one if left out.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<IpText>")]
     pub(crate) listen: Vec<IpAddr>,
     /// Rendezvous port; NAT test is one below, relay one above, WebSocket two and three above. 0 takes free
     /// ones.
@@ -361,7 +361,17 @@ pub(crate) enum LogFormat {
     Journal,
 }
 
-// The names of types of other crates, which know no schemas.
+// The names and forms of types of other crates, which know no schemas.
+
+#[derive(JsonSchema)]
+#[schemars(inline, extend("x-form" = "address"))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct AddressText(String);
+
+#[derive(JsonSchema)]
+#[schemars(inline, extend("x-form" = "ip"))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct IpText(String);
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
