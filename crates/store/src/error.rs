@@ -20,12 +20,12 @@ pub enum StoreError {
     ReadOnly { path: PathBuf },
     #[error("{path} is locked by another program")]
     Busy { path: PathBuf },
-    #[error("{path} is damaged or no database: {source}")]
-    Corrupt { path: PathBuf, source: Arc<rusqlite::Error> },
-    #[error("{path}: {source}")]
-    Database { path: PathBuf, source: Arc<rusqlite::Error> },
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: Arc<std::io::Error> },
+    #[error("{path} is damaged or no database: {reason}")]
+    Corrupt { path: PathBuf, reason: Arc<rusqlite::Error> },
+    #[error("{path}: {reason}")]
+    Database { path: PathBuf, reason: Arc<rusqlite::Error> },
+    #[error("{path}: {reason}")]
+    Io { path: PathBuf, reason: Arc<std::io::Error> },
     #[error("{path} has been closed")]
     Closed { path: PathBuf },
 }
@@ -55,9 +55,9 @@ impl StoreError {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Corrupt { path, source: Arc::new(source) }
+                Self::Corrupt { path, reason: Arc::new(source) }
             }
-            _ => Self::Database { path, source: Arc::new(source) },
+            _ => Self::Database { path, reason: Arc::new(source) },
         }
     }
 
@@ -68,7 +68,7 @@ impl StoreError {
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                 Self::ReadOnly { path }
             }
-            _ => Self::Io { path, source: Arc::new(source) },
+            _ => Self::Io { path, reason: Arc::new(source) },
         }
     }
 }
