@@ -6,7 +6,7 @@ use crate::error::parse;
 use crate::nat::Nats;
 use crate::session::RustDeskSession;
 use crate::shared::{Frames, Shared};
-use crate::task::Task;
+use crate::task::{Inbox, Task};
 use hbb_common::peer_id::{IdAddress, PeerAddress, ServerAddress};
 use remote::{Connector, RemoteError, Session, Target, VideoCodec};
 use std::sync::Arc;
@@ -71,8 +71,7 @@ impl RustDesk {
             target,
             address,
             shared.clone(),
-            received,
-            reported,
+            Inbox { commands: received, reports: reported },
         );
         let running = runtime.spawn(task.run(cancel.clone()));
         Ok(RustDeskSession::new(shared, commands, cancel, running))

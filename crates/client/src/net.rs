@@ -66,9 +66,8 @@ async fn connect_web_socket(web: &WebAddress, limit: usize, patience: Duration) 
         let connector = tls::connector(web.secure)?;
         let stream = connect(&web.host, web.port, patience).await?;
         let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
-        let (stream, _) = client_async_tls_with_config(web.url(), stream, Some(config), Some(connector))
-            .await
-            .map_err(io::Error::other)?;
+        let handshake = client_async_tls_with_config(web.url(), stream, Some(config), Some(connector));
+        let (stream, _) = Box::pin(handshake).await.map_err(io::Error::other)?;
         Ok(Link::web_socket(stream, limit))
     };
     within(patience, attempt).await

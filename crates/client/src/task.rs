@@ -54,6 +54,12 @@ pub(crate) struct Task {
     was_relayed: bool,
 }
 
+/// What reaches a task.
+pub(crate) struct Inbox {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+}
+
 impl Task {
     pub(crate) fn new(
         config: Arc<Config>,
@@ -62,8 +68,7 @@ impl Task {
         target: Target,
         address: PeerAddress,
         shared: Arc<Shared>,
-        commands: mpsc::Receiver<Command>,
-        reports: mpsc::UnboundedReceiver<Report>,
+        Inbox { commands, reports }: Inbox,
     ) -> Self {
         let session_id = rand::random::<u64>() | 1;
         Self {

@@ -119,6 +119,9 @@ fn panicked() -> PictureError {
     PictureError::Encoding("a thread that compressed a part of it failed".to_owned())
 }
 
+/// Strips that were made, with their numbers.
+type Made<T> = Vec<(u32, Kept<T>)>;
+
 /// Strips to be made, shared by some threads.
 struct Work<'a> {
     shape: Shape,
@@ -137,7 +140,7 @@ impl Work<'_> {
     fn take_part<P: Press>(
         &self,
         press: impl Fn() -> Result<P, PictureError>,
-    ) -> Result<Vec<(u32, Kept<P::Strip>)>, PictureError> {
+    ) -> Result<Made<P::Strip>, PictureError> {
         let mut made = Vec::new();
         let mut tools = None;
         while self.total.load(Ordering::Relaxed) <= self.most

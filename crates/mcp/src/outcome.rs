@@ -44,7 +44,7 @@ pub struct Failure {
     pub session: Option<String>,
     /// What a person is asked; the same call goes ahead when they agreed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval: Option<String>,
+    pub approval: Option<Box<str>>,
     /// Where that session stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'static str>,
@@ -85,7 +85,7 @@ impl From<SessionsError> for Failure {
                     failure.try_next = advice;
                 }
                 if let SessionsError::NeedsApproval { id, .. } = &error {
-                    failure.approval = Some(id.clone());
+                    failure.approval = Some(id.as_str().into());
                 }
                 failure
             }
