@@ -279,8 +279,7 @@ async fn race(models: Vec<Vec<Move>>, person: Vec<Move>, slow: bool) -> Vec<Inpu
         }
     }
     tasks.join_all().await;
-    let found = crate::live::lock(&intruders).clone();
-    found
+    crate::live::lock(&intruders).clone()
 }
 
 proptest! {
