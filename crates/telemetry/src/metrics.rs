@@ -191,6 +191,10 @@ impl Metrics {
             sources: Mutex::default(),
             registry,
         };
+        // A rate over a series that begins with its first event misses that event.
+        for result in ["ok", "refused"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
         for collector in metrics.collectors() {
             metrics.registry.register(collector)?;
         }
@@ -311,6 +315,7 @@ mod tests {
              mcp_method_name=\"tools/call\",network_transport=\"tcp\",le=\"0.005\"} 1",
             "deskhand_screenshot_bytes_sum{format=\"png\"} 20000",
             "deskhand_session_connects_total{result=\"unreachable\"} 1",
+            "deskhand_config_reloads_total{result=\"refused\"} 0",
             "# TYPE deskhand_relay_pairs gauge\ndeskhand_relay_pairs 7",
             "# TYPE deskhand_relay_refused_total counter",
             "deskhand_relay_refused_total{reason=\"silent\"} 3",

@@ -72,7 +72,13 @@ pub(crate) fn example() -> String {
 
 fn example_table(place: Place<'_>, path: &mut Vec<String>, out: &mut String) {
     let Shape::Table(keys) = place.shape() else { return };
-    for (key, value) in keys {
+    // What stands behind a table's header belongs to it: plain keys come first.
+    let (tables, plain): (Vec<_>, Vec<_>) = keys.iter().partition(|(_, value)| match Place(value).shape() {
+        Shape::Table(_) | Shape::Named(_) => true,
+        Shape::List(entry) => matches!(Place(entry).shape(), Shape::Table(_)),
+        _ => false,
+    });
+    for (key, value) in plain.into_iter().chain(tables) {
         let inner = Place(value);
         path.push(key.clone());
         match inner.shape() {

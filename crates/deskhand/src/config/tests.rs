@@ -73,7 +73,7 @@ fn every_problem_is_told_with_its_place_and_what_to_do() {
         toml: "[server]\nadress = \"hbbs.example\"\n\n\
                [targets.office]\naddress = \"1 2 3\"\nquality = \"bets\"\nfps = 0\n\n\
                [targets.lab]\npassword = \"hunter2\"\n\n\
-               [[policy.rules]]\ntargets = \"tag:\"\nclasses = [\"root\"]\nverdict = \"deny\"\n\n\
+               [[policy.rules]]\ntargets = \"tag:a and\"\nclasses = [\"root\"]\nverdict = \"deny\"\n\n\
                [http]\ntls_cert = \"/c\"\npublic_url = \"example.com/x\"\n\
                [log]\nfilter = \"client=loud\"\n",
         environment: vec![("DESKHAND_METRICS__ENABLED", "true"), ("DESKHAND_RENDEZVOUS__PORT", "high")],
