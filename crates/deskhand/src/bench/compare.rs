@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_budget_whose_case_was_not_measured_is_not_met() {
         let mut options = Options { target: None, time: Duration::ZERO, runs: 1, only: None };
-        let mut missing = |options: &Options, measured: &[&str]| {
+        let missing = |options: &Options, measured: &[&str]| {
             let mut rows = Vec::new();
             let measured = measured.iter().map(|case| (*case).to_owned()).collect();
             BENCH.missing(options, &measured, &mut |row| rows.push(row));

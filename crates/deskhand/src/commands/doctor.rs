@@ -106,7 +106,7 @@ async fn examine(args: &DoctorArgs, loaded: &Loaded, report: &mut Report) {
     files::certificate(config, report);
     files::clock(report);
     let running = daemon(state, report).await;
-    network::ports(config, running, report).await;
+    network::ports(config, running, report);
     network::server(config, report).await;
     files::display(report);
 }

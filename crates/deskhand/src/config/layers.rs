@@ -21,7 +21,7 @@ pub(crate) struct Layer {
 enum Source {
     File {
         path: PathBuf,
-        places: Places,
+        places: Box<Places>,
     },
     /// Each value has its own name.
     Named(Vec<(Vec<String>, Origin)>),
@@ -45,7 +45,7 @@ impl Layer {
             .map_err(|(line, what)| problem(Some(line), format!("this is no TOML: {}", what.trim())))?;
         // What the parser with the positions takes, this one takes too.
         let values = Toml::from_str(&text).map_err(|error| problem(None, error.to_string()))?;
-        Ok(Self { values, source: Source::File { path: path.to_owned(), places } })
+        Ok(Self { values, source: Source::File { path: path.to_owned(), places: Box::new(places) } })
     }
 
     /// The variables that name a key, `DESKHAND_SERVER__ADDRESS`, and problems with those that nearly do.

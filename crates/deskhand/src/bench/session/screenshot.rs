@@ -76,6 +76,9 @@ pub(super) fn run(runtime: &Runtime, options: &Options, emit: &mut dyn FnMut(Row
     Ok(())
 }
 
+/// Median times in milliseconds by what was timed, and the median CPU time of a call.
+type Measured = (Vec<(&'static str, f64)>, f64);
+
 /// A gateway with one session, to a desktop that shows two pictures by turns.
 struct Caller {
     gateway: Gateway,
@@ -106,14 +109,13 @@ impl Caller {
         Ok(Self { gateway, stage, pictures, with_other_line: [line(10), line(11)], turn: 0 })
     }
 
-    /// Median times in milliseconds: of a call, and of bare encoders where all of the picture is encoded. And
-    /// the median CPU time of a call.
+    /// What a call costs, and bare encoders where all of the picture is encoded.
     fn measure(
         &mut self,
         runtime: &Runtime,
         change: Change,
         options: &Options,
-    ) -> Result<(Vec<(&'static str, f64)>, f64), BenchError> {
+    ) -> Result<Measured, BenchError> {
         let format = if change == Change::All(Format::Jpeg) { Format::Jpeg } else { Format::Png };
         let arguments = match format {
             Format::Png => json!({ "format": "png" }),

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 /// Whether the sockets of `deskhand serve` could be had, or it has them.
-pub(super) async fn ports(config: &Config, running: bool, report: &mut Report) {
+pub(super) fn ports(config: &Config, running: bool, report: &mut Report) {
     let mut wanted = vec![("port http", config.http.listen, "http.listen")];
     if config.metrics.enable {
         wanted.push(("port metrics", config.metrics.listen, "metrics.listen"));
