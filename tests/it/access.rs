@@ -93,6 +93,7 @@ fn a_state_that_can_not_be_used_is_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("deskhand.sqlite3");
     std::fs::write(&file, "no database, but long enough to be taken for one".repeat(40)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let text = error(folder.path(), &["token", "list"], "");
     assert!(text.contains("deskhand.sqlite3 is damaged or no database"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use store::{ClientRow, Store, UserRow};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use web::auth::{self, AuthConfig, AuthState, Issuer, Secret, SecretKind, hash_password};
+use web::auth::{self, AuthConfig, AuthState, Issuer, hash_password};
 use web::oauth::OAuthConfig;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,48 +47,44 @@ impl Server {
         Self { url, store, runtime, _state: state }
     }
 
-    /// A client that proves itself with `method`; its secret, if that needs one.
-    fn add_client(&self, method: &str) -> Option<Secret> {
-        let secret = (method != "none").then(|| Secret::generate(SecretKind::Client));
+    /// A client without a secret: the suite uses none wherever a server allows that.
+    fn add_client(&self, id: &str) {
         let client = ClientRow {
-            id: method.into(),
-            secret: secret.as_ref().map(Secret::hash),
+            id: id.into(),
+            secret: None,
             name: "the official suite".into(),
             redirect_uris: vec!["http://127.0.0.1/callback".into()],
-            auth_method: method.into(),
+            auth_method: "none".into(),
             created_at: 0,
             used_at: None,
         };
         assert!(self.runtime.block_on(self.store.add_client(client, 1, 10)).unwrap());
-        secret
     }
 }
 
 #[test]
 fn the_official_suite_gets_its_tokens() {
     let server = Server::start();
-    for method in ["none", "client_secret_post", "client_secret_basic"] {
-        let secret = server.add_client(method);
-        let mut suite = node::program("conformance");
-        suite.args(["authorization", "--url", &server.url, "--client-id", method]);
-        suite.args(["--resource", &format!("{}/mcp", server.url)]);
-        suite.args(["--port", &free_tcp_port(Ipv4Addr::LOCALHOST).to_string()]);
-        if let Some(secret) = &secret {
-            suite.args(["--client-secret", secret.expose()]);
-        }
-        let mut suite = Child::spawn(suite.env("NO_COLOR", "1"));
-        let request = suite.wait_for("an address for a browser", LIMIT, |suite| {
-            let out = suite.stdout();
-            // A whole line.
-            let (lines, _) = out.rsplit_once('\n')?;
-            lines.lines().find(|line| line.contains("/authorize?")).map(|line| line.trim().to_owned())
-        });
-        let mut person = Command::new(python());
-        person.arg(root().join("mcp/person.py")).args([&request, "alice", PASSWORD, "observe"]);
-        let agreed = person.output().unwrap();
-        assert!(agreed.status.success(), "{method}: {}", String::from_utf8_lossy(&agreed.stderr));
-        let ended = suite.ended(LIMIT);
+    server.add_client("suite");
+    let mut suite = node::program("conformance");
+    suite.args(["authorization", "--url", &server.url, "--client-id", "suite"]);
+    suite.args(["--resource", &format!("{}/mcp", server.url)]);
+    suite.args(["--port", &free_tcp_port(Ipv4Addr::LOCALHOST).to_string()]);
+    let mut suite = Child::spawn(suite.env("NO_COLOR", "1"));
+    let request = suite.wait_for("an address for a browser", LIMIT, |suite| {
         let out = suite.stdout();
-        assert!(ended.success() && out.contains(" 0 failed") && out.contains("3 passed"), "{method}: {out}");
+        // A whole line.
+        let (lines, _) = out.rsplit_once('\n')?;
+        lines.lines().find(|line| line.contains("/authorize?")).map(|line| line.trim().to_owned())
+    });
+    let mut person = Command::new(python());
+    person.arg(root().join("mcp/person.py")).args([&request, "alice", PASSWORD, "observe"]);
+    let agreed = person.output().unwrap();
+    assert!(agreed.status.success(), "{}", String::from_utf8_lossy(&agreed.stderr));
+    let ended = suite.ended(LIMIT);
+    let out = suite.stdout();
+    assert!(ended.success() && out.contains(", 0 failed\n"), "{out}");
+    for scenario in ["authorization-server-metadata-endpoint", "authorization-code-grant"] {
+        assert!(out.contains(&format!("✓ {scenario}")), "{out}");
     }
 }

@@ -45,8 +45,17 @@ fn pictures_come_by_address_by_id_and_through_the_relay() {
 fn screenshots_are_measured_beside_the_bare_encoders() {
     let rows = rows("1280x800");
     let cases = cases(&rows);
-    assert!(cases.contains(&("screenshot png, 1280x800", Some("png crate, fast"))), "{cases:?}");
-    assert!(cases.contains(&("screenshot jpeg, 1280x800", Some("libjpeg-turbo, quality 85"))), "{cases:?}");
+    assert!(
+        cases.contains(&("screenshot png, 1280x800", Some("png crate, fast, on the scaled pixels"))),
+        "{cases:?}"
+    );
+    assert!(
+        cases.contains(&(
+            "screenshot jpeg, 1280x800",
+            Some("libjpeg-turbo, quality 85, on the scaled pixels")
+        )),
+        "{cases:?}"
+    );
     assert!(cases.contains(&("screenshot png, one line changed, 1280x800", None)), "{cases:?}");
     assert!(cases.contains(&("screenshot unchanged, 1280x800", None)), "{cases:?}");
 }
