@@ -46,7 +46,7 @@ fn screenshots_are_measured_beside_the_bare_encoders() {
     let rows = rows("1280x800");
     let cases = cases(&rows);
     assert!(
-        cases.contains(&("screenshot png, 1280x800", Some("png crate, fast, on the scaled pixels"))),
+        cases.contains(&("screenshot png, 1280x800", Some("png crate, level 1, on the scaled pixels"))),
         "{cases:?}"
     );
     assert!(

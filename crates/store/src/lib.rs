@@ -2,7 +2,7 @@
 //!
 //! One SQLite file. A [`Store`] is a cheap handle on two threads: one writes, in groups, so that what waits
 //! together costs one `fsync`; one reads. Secrets never come here: tokens, codes and cookies are kept as
-//! SHA-256 [`Hash`]es (of at least 160 random bits, so that a fast hash is enough), passwords as argon2
+//! SHA-256 [hashes](type@Hash) (of at least 160 random bits, so that a fast hash is enough), passwords as argon2
 //! strings. Times are [`Seconds`] and always arguments.
 
 mod audit;

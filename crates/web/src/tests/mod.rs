@@ -4,6 +4,7 @@ mod bearer;
 mod external;
 mod flow;
 mod hostile;
+mod viewer;
 
 use crate::auth::{self, AuthConfig, AuthState, Issuer, hash_password};
 use crate::fetch::{Document, Documents, FetchError};

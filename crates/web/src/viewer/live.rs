@@ -103,8 +103,8 @@ struct Page {
     events: Events,
     source: Source,
     display: Option<DisplayId>,
-    /// The page decodes video.
-    decodes: bool,
+    /// Whether the page decodes video; unknown until it says what it wants to see.
+    decodes: Option<bool>,
     status: Option<StatusMessage>,
     cursor: Option<(DisplayId, remote::Point)>,
     in_control: bool,
@@ -129,7 +129,7 @@ impl Page {
             events,
             source: Source::None,
             display: None,
-            decodes: false,
+            decodes: None,
             status: None,
             cursor: None,
             in_control: false,
@@ -205,7 +205,7 @@ impl Page {
         let session = self.watching.session().clone();
         let done = match message {
             FromPage::Watch { display, video } => {
-                (self.display, self.decodes, self.source) = (display, video, Source::None);
+                (self.display, self.decodes, self.source) = (display, Some(video), Source::None);
                 self.status = None;
                 self.connect_source().await
             }
@@ -259,7 +259,7 @@ impl Page {
     /// Begins with the video, or with pictures where the page or the peer has none.
     async fn connect_source(&mut self) -> Result<(), SessionsError> {
         let pictures = Source::Pictures { after: 0, ready: true, making: None };
-        if !self.decodes {
+        if self.decodes != Some(true) {
             self.source = pictures;
             return Ok(());
         }
@@ -329,6 +329,7 @@ impl Page {
             }
         }
         if matches!(self.source, Source::None)
+            && self.decodes.is_some()
             && let Err(error) = self.connect_source().await
         {
             tracing::debug!("nothing to show yet: {error}");

@@ -1,7 +1,7 @@
 //! The viewer: what a person sees of the sessions in a browser, and does there.
 //!
 //! The page is static; what it shows comes from the JSON below `/view/api` and from one WebSocket for each
-//! session that is watched ([`live`]). All of it wants a signed-in person, or a bearer token.
+//! session that is watched. All of it wants a signed-in person, or a bearer token.
 
 mod input;
 mod live;
