@@ -18,7 +18,7 @@ DEMO_FLAGS ?= $(shell test -t 0 || echo --once)
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint bench fuzz
+.PHONY: help demo test fmt lint bench fuzz image packaging
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,3 +58,13 @@ fuzz: ## feed every parser with mutated input, FUZZ_SECONDS=60 each
 	$(SETUP)
 	$(CARGO) build $(FLAGS) --release --bin deskhand-fuzz
 	$(IN) $(TARGET)/release/deskhand-fuzz --seconds $(FUZZ_SECONDS)
+
+image: ## the OCI image from this machine's build: dist/deskhand-oci.tar, and what it is made of
+	$(SETUP) demo
+	$(CARGO) build $(FLAGS) --release --bin deskhand
+	$(IN) docker/build.py $(TARGET)/release/deskhand dist/deskhand-oci.tar
+
+packaging: ## check the flake, the NixOS module and the image; needs nix and systemd-analyze
+	$(SETUP) demo
+	$(CARGO) build $(FLAGS) --bin deskhand
+	tests/nix/check.sh $(TARGET)/debug/deskhand
