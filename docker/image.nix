@@ -1,4 +1,4 @@
-# The OCI image from the flake. docker/build.sh makes the same image from a Debian build, without Nix.
+# The OCI image from the flake. docker/build.py makes one with the same settings from a Debian build, without Nix.
 {
   lib,
   dockerTools,
